@@ -1,0 +1,19 @@
+"""What can go wrong with servers and their tools, as an operator is told it."""
+
+from ops.errors import OpsError
+
+
+class ToolError(OpsError):
+    """A PostgreSQL program is missing, failed or took too long."""
+
+
+class ServerError(OpsError):
+    """A PostgreSQL server cannot be started, reached or used."""
+
+
+class DiskFullError(ServerError):
+    """The disk that holds the server's files has no room left."""
+
+
+class ProvisionError(OpsError):
+    """Roles, database or grants could not be made."""
