@@ -1,0 +1,98 @@
+"""Fixtures for every test. See tests/harness for the server and the databases behind them."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+import pytest
+from pytest_django import DjangoDbBlocker
+from pytest_django.live_server_helper import LiveServer
+
+from tests.harness import database, run
+
+_COMMITS = {"transactional_db", "live_server", "django_db_reset_sequences"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Start one server for the run, before xdist starts its workers."""
+    if run.is_mine() and not session.config.option.collectonly:
+        # Killed politely (CI's time limit), a run still removes its server.
+        signal.signal(signal.SIGTERM, _stop)
+        run.remove_stale_runs()
+        database.start_server()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """Remove the server and everything of this run, also after Ctrl-C."""
+    if run.is_mine():
+        with contextlib.suppress(Exception):  # the server may be what failed
+            database.drop_databases()
+        run.clean_up()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse what cannot work: Django empties tables by TRUNCATE, and srvc_app owns none."""
+    for item in items:
+        marker = item.get_closest_marker("django_db")
+        fixtures = set(getattr(item, "fixturenames", ()))
+        commits = marker is not None and marker.kwargs.get("transaction")
+        if commits or fixtures & _COMMITS:
+            raise pytest.UsageError(
+                f"{item.nodeid}: a test that commits takes the fixture `fresh_database` (or "
+                "`live_site`), without the mark django_db: Django would empty the tables "
+                "afterwards, and the web process's login may not."
+            )
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None,
+    django_db_blocker: DjangoDbBlocker,
+    worker_id: str,
+) -> Iterator[None]:
+    """Give this worker a clone of the migrated template."""
+    with (
+        django_db_blocker.unblock(),
+        database.clone(worker_id) as name,
+        database.pointed_at(name),
+        django_db_blocker.block(),
+    ):
+        yield
+        django_db_blocker.unblock()
+
+
+@pytest.fixture
+def fresh_database(
+    request: pytest.FixtureRequest,
+    django_test_environment: None,
+    django_db_blocker: DjangoDbBlocker,
+    worker_id: str,
+) -> Iterator[str]:
+    """Return the name of a migrated database of this test's own, in which it may commit."""
+    if request.node.get_closest_marker("django_db") or "db" in request.fixturenames:
+        pytest.fail("fresh_database brings its own database: take it without the mark django_db")
+    with (
+        django_db_blocker.unblock(),
+        database.clone(f"{worker_id}_fresh") as name,
+        database.pointed_at(name),
+    ):
+        yield name
+
+
+@pytest.fixture
+def live_site(fresh_database: str) -> Iterator[str]:
+    """Return the address of the application, served from a database of this test's own."""
+    server = LiveServer("localhost")
+    server._live_server_modified_settings.enable()
+    try:
+        yield server.url
+    finally:
+        server.stop()
+        server._live_server_modified_settings.disable()
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,128 @@
+"""The tests' databases: a template migrated once per run, cloned for every worker.
+
+Both aliases point at the same clone under the logins they have in production: `default` is
+srvc_app, who owns nothing, and `owner` is srvc_owner. A test that passes here passes with row
+security as it stands in production.
+"""
+
+import fcntl
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+from django.core.management import call_command
+from django.db import connections
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from ops.postgres import roles, server
+from ops.postgres.provisioning import Provisioning, provision
+from tests.harness import run
+
+PASSWORD = "test"
+ALIASES = {"default": roles.APP, "owner": roles.OWNER}
+_VARIABLES = {"default": "DATABASE_URL", "owner": "DATABASE_OWNER_URL"}
+_numbers = itertools.count(1)
+
+
+def admin() -> dict[str, Any]:
+    """Return psycopg's arguments for the run's server, as its superuser."""
+    if given := os.environ.get(run.ADMIN_URL):
+        return dict(conninfo_to_dict(given))
+    return run.server().connection
+
+
+def connect(database: str | None = None) -> psycopg.Connection[tuple[Any, ...]]:
+    """Connect as the superuser."""
+    arguments = admin()
+    if database:
+        arguments["dbname"] = database
+    return psycopg.connect(**arguments, autocommit=True)
+
+
+def start_server() -> None:
+    """Start the run's server, unless one was given."""
+    if not os.environ.get(run.ADMIN_URL):
+        run.server().start()
+
+
+def template() -> str:
+    """Return the migrated template, made by the first worker that needs it."""
+    name = f"{run.name()}_template"
+    with (run.folder() / "template.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with connect() as connection:
+            ready = connection.execute(
+                "SELECT FROM pg_database WHERE datname = %s AND NOT datallowconn", [name]
+            ).fetchone()
+        if ready is None:
+            _make_template(name)
+    return name
+
+
+@contextmanager
+def clone(label: str) -> Iterator[str]:
+    """Clone the template, and drop the clone afterwards."""
+    source = template()
+    name = f"{run.name()}_{label}_{next(_numbers)}"
+    with connect() as connection:
+        server.clone_database(connection, source, name)
+    try:
+        yield name
+    finally:
+        with connect() as connection:
+            server.drop_database(connection, name, end_sessions=True)
+
+
+@contextmanager
+def pointed_at(database: str) -> Iterator[None]:
+    """Let both aliases, and the processes that a test starts, use this database."""
+    before = {alias: dict(connections[alias].settings_dict) for alias in ALIASES}
+    variables = {variable: os.environ[variable] for variable in _VARIABLES.values()}
+    arguments = admin()
+    host, port = str(arguments.get("host", "")), str(arguments.get("port", 5432))
+    for alias, login in ALIASES.items():
+        connections[alias].close()
+        connections[alias].settings_dict.update(
+            NAME=database, HOST=host, PORT=port, USER=login, PASSWORD=PASSWORD
+        )
+        os.environ[_VARIABLES[alias]] = url(login, database)
+    try:
+        yield
+    finally:
+        os.environ.update(variables)
+        for alias, settings in before.items():
+            connections[alias].close()
+            connections[alias].settings_dict.update(settings)
+
+
+def url(login: str, database: str) -> str:
+    """Return the address of a database as DATABASE_URL has it."""
+    arguments = admin()
+    host, port = str(arguments.get("host", "")), arguments.get("port", 5432)
+    return f"postgres://{login}:{PASSWORD}@{quote(host, safe='')}:{port}/{database}"
+
+
+def drop_databases() -> None:
+    """Drop what this run made on a server that outlives it."""
+    with connect() as connection:
+        for name in server.databases(connection, run.name()):
+            server.drop_database(connection, name, end_sessions=True)
+
+
+def _make_template(name: str) -> None:
+    passwords = dict.fromkeys(roles.LOGINS, PASSWORD)
+    with connect() as connection:
+        server.drop_database(connection, name, end_sessions=True)
+    provision(Provisioning(admin(), name, passwords))
+    with pointed_at(name):
+        call_command("migrate", database="owner", interactive=False, verbosity=0)
+    # Nobody may connect any more: a session in the template would make cloning fail.
+    with connect() as connection:
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name))
+        )

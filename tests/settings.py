@@ -1,0 +1,37 @@
+"""The application's settings for tests: the same file, in an environment of known values.
+
+The developer's `.env` is not read, so the suite says the same on every machine.
+"""
+
+import os
+
+from tests.harness import run
+
+os.environ.update(
+    {
+        "SRVC_ENV": "development",
+        "SRVC_ENV_FILE": os.devnull,
+        "SRVC_VAR": str(run.folder() / "var"),
+        "SECRET_KEY": "a key for tests, used nowhere else and long enough for every check",
+        "DEBUG": "false",
+    }
+)
+# Real addresses come with the first test that needs a database (tests/harness/database.py).
+os.environ.setdefault("DATABASE_URL", "postgres://srvc_app@127.0.0.1:1/no_database_yet")
+os.environ.setdefault("DATABASE_OWNER_URL", "postgres://srvc_owner@127.0.0.1:1/no_database_yet")
+for leftover in ("PORT", "HOST", "DEMO_PASSWORD", "DATABASE_ADMIN_URL"):
+    os.environ.pop(leftover, None)
+
+from srvc.settings import *  # noqa: E402, F403
+from srvc.settings import DATABASES, STORAGES  # noqa: E402
+
+# Files as they stand in the source: tests do not collect them first.
+STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+# Signing in is not what most tests are about, and a real hash takes 50 ms each time.
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.MD5PasswordHasher",
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+]
+for _database in DATABASES.values():
+    _database["OPTIONS"].pop("pool", None)  # a pool would keep connections to dropped clones
+    _database["CONN_MAX_AGE"] = 0
