@@ -1,0 +1,1 @@
+"""Subscription plans and user subscriptions. May import crm and ops."""

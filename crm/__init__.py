@@ -1,0 +1,1 @@
+"""Accounts, customers, jobs, quotes, invoices, payments. May import ops."""

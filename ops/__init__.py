@@ -1,0 +1,1 @@
+"""Database operations. Knows neither crm nor billing."""

@@ -1,0 +1,22 @@
+"""`migrate` as the owner: the web process's login may not change the schema."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.commands import migrate
+
+from ops.rls.router import OWNER_ALIAS, as_owner_by_default
+
+
+class Command(migrate.Command):
+    help = f"{migrate.Command.help} Runs as the owner's login (alias {OWNER_ALIAS})."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.set_defaults(database=OWNER_ALIAS)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with as_owner_by_default():
+            super().handle(*args, **options)

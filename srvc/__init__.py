@@ -1,0 +1,1 @@
+"""Composition root: settings, urls, wsgi, navigation. Nothing imports it."""

@@ -1,0 +1,5 @@
+"""The sidebar and the label of the environment."""
+
+from typing import Any
+
+SIDEBAR: dict[str, Any] = {"show_search": True}
