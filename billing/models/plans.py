@@ -72,9 +72,7 @@ class SubscriptionPlan(TimestampedModel):
             models.CheckConstraint(
                 condition=Q(interval__in=PlanInterval.values), name="plan_interval"
             ),
-            RowPolicy(
-                name="plan_public", role=PUBLIC, using="is_active", commands=("SELECT",)
-            ),
+            RowPolicy(name="plan_public", role=PUBLIC, using="is_active", commands=("SELECT",)),
             # A member also reads the plan they have when it is no longer on offer.
             RowPolicy(name="plan_member", role=MEMBER, commands=("SELECT",)),
             RowPolicy(name="plan_admin", role=ADMIN),

@@ -8,9 +8,20 @@ from crm.models.jobs import Job, JobPriority, JobStatus
 from crm.models.numbering import DocumentCounter
 from crm.models.payments import Payment, PaymentAllocation, PaymentMethod, PaymentStatus
 from crm.models.quotes import Quote, QuoteLine, QuoteStatus
-from crm.models.users import Account, OFFICE_GROUP, OWNER_GROUP, PLATFORM_ADMINISTRATOR_GROUP, TECHNICIAN_GROUP, User
+from crm.models.users import (
+    OFFICE_GROUP,
+    OWNER_GROUP,
+    PLATFORM_ADMINISTRATOR_GROUP,
+    TECHNICIAN_GROUP,
+    Account,
+    User,
+)
 
 __all__ = [
+    "OFFICE_GROUP",
+    "OWNER_GROUP",
+    "PLATFORM_ADMINISTRATOR_GROUP",
+    "TECHNICIAN_GROUP",
     "Account",
     "Customer",
     "CustomerStatus",
@@ -24,9 +35,6 @@ __all__ = [
     "Job",
     "JobPriority",
     "JobStatus",
-    "OFFICE_GROUP",
-    "OWNER_GROUP",
-    "PLATFORM_ADMINISTRATOR_GROUP",
     "Payment",
     "PaymentAllocation",
     "PaymentMethod",
@@ -37,6 +45,5 @@ __all__ = [
     "QuoteLine",
     "QuoteStatus",
     "ServiceSite",
-    "TECHNICIAN_GROUP",
     "User",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import pgtrigger
@@ -59,6 +60,10 @@ class AccountModel(TimestampedModel):
             models.UniqueConstraint(fields=["account", "id"], name="%(class)s_account_row"),
         ]
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.inherit_account()
+        super().save(*args, **kwargs)
+
     def inherit_account(self) -> None:
         """Take the account from the parent row or, without one, from the database's context."""
         if self.account_id is not None:
@@ -71,12 +76,10 @@ class AccountModel(TimestampedModel):
         if account_id is not None:
             self.account_id = account_id
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        self.inherit_account()
-        super().save(*args, **kwargs)
 
-
-def text_field(comment: str, *, max_length: int = 200, **options: Any) -> models.CharField:
+def text_field(
+    comment: str, *, max_length: int = 200, **options: Any
+) -> models.CharField[str, str]:
     """An optional line of text, empty rather than null, also for raw SQL."""
     return models.CharField(
         max_length=max_length,
@@ -88,12 +91,12 @@ def text_field(comment: str, *, max_length: int = 200, **options: Any) -> models
     )
 
 
-def notes_field(comment: str, **options: Any) -> models.TextField:
+def notes_field(comment: str, **options: Any) -> models.TextField[str, str]:
     """Optional free text, empty rather than null, also for raw SQL."""
     return models.TextField(blank=True, default="", db_default="", db_comment=comment, **options)
 
 
-def money_field(comment: str, **options: Any) -> models.DecimalField:
+def money_field(comment: str, **options: Any) -> models.DecimalField[Decimal, Decimal]:
     """An amount in the account's currency, to two decimals."""
     return models.DecimalField(
         max_digits=14, decimal_places=2, default=0, db_default=0, db_comment=comment, **options

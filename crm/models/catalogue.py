@@ -60,9 +60,7 @@ class Product(AccountModel):
     )
     external_id = text_field("The product's id in the system the row came from.", max_length=100)
     search_text = models.GeneratedField(
-        expression=Lower(
-            Concat(F("name"), Value(" "), F("sku"), Value(" "), F("external_id"))
-        ),
+        expression=Lower(Concat(F("name"), Value(" "), F("sku"), Value(" "), F("external_id"))),
         output_field=models.TextField(),
         db_persist=True,
         db_comment="Everything the search box looks at, in lower case.",

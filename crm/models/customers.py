@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import Any, ClassVar, Self
 
 from django.contrib.postgres.indexes import GinIndex, OpClass
@@ -60,7 +60,7 @@ class CustomerQuerySet(models.QuerySet["Customer"]):
             customers = customers.filter(search_text__contains=word)
         return customers
 
-    def created_since(self, moment: datetime.datetime) -> Self:
+    def created_since(self, moment: dt.datetime) -> Self:
         """Customers added at or after a moment."""
         return self.filter(created_at__gte=moment)
 

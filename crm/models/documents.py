@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.db import models
@@ -11,7 +12,6 @@ from crm.models.base import (
     AccountModel,
     money_field,
     notes_field,
-    same_account_unique_external_id,
     text_field,
 )
 from crm.models.catalogue import Product
@@ -112,7 +112,9 @@ class DocumentLine(AccountModel):
         db_comment="What is sold; null for a line written by hand.",
     )
     description = models.CharField(
-        max_length=500, blank=True, db_comment="What the customer reads; the product's name if empty."
+        max_length=500,
+        blank=True,
+        db_comment="What the customer reads; the product's name if empty.",
     )
     quantity = models.DecimalField(
         max_digits=12, decimal_places=3, default=1, db_default=1, db_comment="How many units."
@@ -158,9 +160,7 @@ class DocumentLine(AccountModel):
                 condition=Q(tax_rate__gte=0, tax_rate__lte=100), name="%(class)s_tax_rate"
             ),
             models.CheckConstraint(condition=Q(net__gte=0), name="%(class)s_net"),
-            models.CheckConstraint(
-                condition=~Q(description=""), name="%(class)s_description"
-            ),
+            models.CheckConstraint(condition=~Q(description=""), name="%(class)s_description"),
         ]
 
     def __str__(self) -> str:
@@ -172,10 +172,8 @@ class DocumentLine(AccountModel):
             return
         self.description = self.description or self.product.name
         self.unit = self.unit or self.product.unit
-        if self.unit_price is None:
+        price: Decimal | None = self.unit_price  # None on a form that left it empty
+        if price is None:
             self.unit_price = self.product.unit_price
         if not self.tax_name and not self.tax_rate:
             self.tax_name, self.tax_rate = self.product.tax_name, self.product.tax_rate
-
-
-__all__ = ["Document", "DocumentLine", "same_account_unique_external_id"]

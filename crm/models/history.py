@@ -8,7 +8,7 @@ shared between accounts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pghistory
 import pghistory.models
@@ -58,7 +58,9 @@ def track_history[Model: models.Model](
             "db_table": table,
             "db_table_comment": f"Every change of {model._meta.db_table}, recorded by trigger.",
             "constraints": history_policies(table),
-            "indexes": [models.Index(fields=[account_field, "pgh_obj"], name=f"{table[:22]}_object")],
+            "indexes": [
+                models.Index(fields=[account_field, "pgh_obj"], name=f"{table[:22]}_object")
+            ],
         }
         tracked: type[Model] = pghistory.track(
             pghistory.InsertEvent(),
@@ -66,7 +68,7 @@ def track_history[Model: models.Model](
             pghistory.UpdateEvent(condition=pghistory.AnyChange(exclude=["updated_at"])),
             pghistory.DeleteEvent(),
             base_model=HistoryEvent,
-            context_field=None,
+            context_field=cast("Any", None),
             obj_field=pghistory.ObjForeignKey(related_name="history", db_index=False),
             exclude=[*exclude],
             meta=meta,

@@ -89,6 +89,3 @@ class ImportRun(AccountModel):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} from {self.file_name}"
-
-
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from decimal import Decimal
 from typing import ClassVar, Self
 
@@ -50,13 +50,18 @@ class InvoiceQuerySet(models.QuerySet["Invoice"]):
         """Issued invoices with something left to pay."""
         return self.filter(status=InvoiceStatus.ISSUED, balance__gt=0)
 
-    def overdue(self, today: datetime.date) -> Self:
+    def overdue(self, today: dt.date) -> Self:
         """Unpaid invoices past their due date; `today` is the account's own day."""
         return self.unpaid().filter(due_date__lt=today)
 
     def counted(self) -> Self:
         """Invoices that are revenue: issued or written off, not drafts, not void."""
         return self.filter(status__in=(InvoiceStatus.ISSUED, InvoiceStatus.WRITTEN_OFF))
+
+
+_UNEQUAL = refuse(
+    "The invoice's lines add up to %, its subtotal is %.", "lines_total", "NEW.subtotal"
+)
 
 
 @track_history(exclude=("balance",))
@@ -209,7 +214,7 @@ class Invoice(Document):
                 END IF;
                 IF lines_total <> NEW.subtotal
                     + (CASE WHEN NEW.prices_include_tax THEN NEW.tax_total ELSE 0 END) THEN
-                    {refuse("The invoice's lines add up to %, its subtotal is %.", "lines_total", "NEW.subtotal")}
+                    {_UNEQUAL}
                 END IF;
                 RETURN NEW;
                 """,
@@ -243,7 +248,7 @@ class Invoice(Document):
         """Whether the database would still take changes of it."""
         return self.status == InvoiceStatus.DRAFT
 
-    def payment_state(self, today: datetime.date) -> str:
+    def payment_state(self, today: dt.date) -> str:
         """The invoice's state as people see it: draft, unpaid, partial, paid, overdue, …"""
         if self.status != InvoiceStatus.ISSUED:
             return self.status

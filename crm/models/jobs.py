@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import ClassVar, Self
 
 import pgtrigger
@@ -63,13 +63,13 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Jobs with work still to do."""
         return self.filter(status__in=_OPEN)
 
-    def scheduled_between(self, start: datetime.datetime, end: datetime.datetime) -> Self:
+    def scheduled_between(self, start: dt.datetime, end: dt.datetime) -> Self:
         """Jobs that begin in [start, end), cancelled ones left out."""
         return self.filter(scheduled_start__gte=start, scheduled_start__lt=end).exclude(
             status=JobStatus.CANCELLED
         )
 
-    def late(self, now: datetime.datetime) -> Self:
+    def late(self, now: dt.datetime) -> Self:
         """Scheduled jobs whose start has passed without anybody starting."""
         return self.filter(status=JobStatus.SCHEDULED, scheduled_start__lt=now)
 
@@ -171,7 +171,9 @@ class Job(AccountModel):
             models.Index(fields=["account", "customer", "-id"], name="jobs_customer"),
             models.Index(fields=["account", "site"], name="jobs_site"),
             models.Index(fields=["account", "quote"], name="jobs_quote"),
-            models.Index(fields=["account", "assigned_to", "scheduled_start"], name="jobs_assigned"),
+            models.Index(
+                fields=["account", "assigned_to", "scheduled_start"], name="jobs_assigned"
+            ),
             models.Index(fields=["account", "status", "-id"], name="jobs_status"),
             models.Index(fields=["account", "scheduled_start"], name="jobs_scheduled"),
         ]

@@ -24,9 +24,7 @@ class DocumentCounter(AccountModel):
         db_table_comment = "The last number given out per account and series."
         constraints: ClassVar[list[models.BaseConstraint]] = [
             *AccountModel.Meta.constraints,
-            models.UniqueConstraint(
-                fields=["account", "series"], name="document_counter_series"
-            ),
+            models.UniqueConstraint(fields=["account", "series"], name="document_counter_series"),
         ]
 
     def __str__(self) -> str:

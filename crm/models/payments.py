@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import ClassVar, Self
 
 import pgtrigger
@@ -57,7 +57,7 @@ class PaymentQuerySet(models.QuerySet["Payment"]):
         """Completed payments with money left that pays nothing yet: deposits."""
         return self.filter(status=PaymentStatus.COMPLETED, amount__gt=F("allocated_total"))
 
-    def received_between(self, start: datetime.date, end: datetime.date) -> Self:
+    def received_between(self, start: dt.date, end: dt.date) -> Self:
         """Payments received on a day in [start, end)."""
         return self.filter(received_on__gte=start, received_on__lt=end)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import ClassVar, Self
 
 import pgtrigger
@@ -43,7 +43,7 @@ class QuoteQuerySet(models.QuerySet["Quote"]):
         """Quotes that wait for somebody: the office or the customer."""
         return self.filter(status__in=("draft", "sent", "changes_requested"))
 
-    def expired(self, today: datetime.date) -> Self:
+    def expired(self, today: dt.date) -> Self:
         """Sent quotes whose validity has ended."""
         return self.filter(status=QuoteStatus.SENT, valid_until__lt=today)
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 import pgtrigger
 
 REFUSAL = "business_rule"
+_OLD_STATUS = "replace(OLD.status, '_', ' ')"
+_NEW_STATUS = "replace(NEW.status, '_', ' ')"
 
 
 def refuse(message: str, *values: str) -> str:
@@ -33,7 +35,7 @@ def allowed_transitions(noun: str, transitions: Iterable[tuple[str, str]]) -> pg
         condition=pgtrigger.Condition("OLD.status IS DISTINCT FROM NEW.status"),
         func=f"""
         IF (OLD.status, NEW.status) NOT IN ({pairs}) THEN
-            {refuse(f"The {noun} is % and can't become %.", "replace(OLD.status, '_', ' ')", "replace(NEW.status, '_', ' ')")}
+            {refuse(f"The {noun} is % and can't become %.", _OLD_STATUS, _NEW_STATUS)}
         END IF;
         RETURN NEW;
         """,
@@ -54,11 +56,11 @@ def frozen(noun: str, *, unless: str, still_open: Iterable[str]) -> pgtrigger.Tr
         condition=pgtrigger.Condition(f"NOT ({unless})"),
         func=f"""
         IF TG_OP = 'DELETE' THEN
-            {refuse(f"The {noun} is % and can't be deleted.", "replace(OLD.status, '_', ' ')")}
+            {refuse(f"The {noun} is % and can't be deleted.", _OLD_STATUS)}
         END IF;
         IF (to_jsonb(NEW) - ARRAY[{columns}]) IS DISTINCT FROM
            (to_jsonb(OLD) - ARRAY[{columns}]) THEN
-            {refuse(f"The {noun} is % and can't be changed.", "replace(OLD.status, '_', ' ')")}
+            {refuse(f"The {noun} is % and can't be changed.", _OLD_STATUS)}
         END IF;
         RETURN NEW;
         """,
@@ -74,7 +76,7 @@ def frozen_with_parent(noun: str, table: str, column: str, *, unless: str) -> pg
         SELECT status INTO parent_status FROM {table}
         WHERE id = {{row}}.{column} AND user_id = {{row}}.user_id FOR SHARE;
         IF FOUND AND NOT (parent_status IN ({unless})) THEN
-            {refuse(f"The {noun} is % and its lines can't be changed.", "replace(parent_status, '_', ' ')")}
+            {refuse(f"The {noun} is % and its lines can't be changed.", "parent_status")}
         END IF;
     """
     return pgtrigger.Trigger(

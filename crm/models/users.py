@@ -6,7 +6,8 @@ import zoneinfo
 from functools import cached_property
 from typing import Any, ClassVar
 
-from django.contrib.auth.models import AbstractUser, UserManager as DjangoUserManager
+from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Lower
@@ -69,7 +70,7 @@ class User(AbstractUser):
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
-    objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
+    objects: ClassVar[UserManager] = UserManager()
 
     class Meta:
         db_table = "users"
@@ -113,15 +114,15 @@ class User(AbstractUser):
         """Whether the user may see every account: no account, and superuser or in the group."""
         if not self.is_active or self.account_id is not None:
             return False
-        return (
-            self.is_superuser or self.groups.filter(name=PLATFORM_ADMINISTRATOR_GROUP).exists()
-        )
+        return self.is_superuser or self.groups.filter(name=PLATFORM_ADMINISTRATOR_GROUP).exists()
 
 
 def validate_time_zone(value: str) -> None:
     """Refuse a time zone that this machine does not know."""
     if value not in zoneinfo.available_timezones():
-        raise ValidationError("%(value)s is not a time zone such as Europe/Berlin.", params={"value": value})
+        raise ValidationError(
+            "%(value)s is not a time zone such as Europe/Berlin.", params={"value": value}
+        )
 
 
 @track_history(account_field="user")

@@ -97,4 +97,3 @@ def _move[AnyDocument: (Quote, Invoice)](
     # The number and the dates were given by the database.
     document.refresh_from_db()
     return document
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -27,7 +27,7 @@ def record_payment(
     *,
     customer: Customer,
     amount: Decimal,
-    received_on: datetime.date,
+    received_on: dt.date,
     by: User | None,
     method: str = PaymentMethod.BANK_TRANSFER,
     reference: str = "",
@@ -73,7 +73,7 @@ def allocate_payment(
 @told_by_the_database
 @transaction.atomic
 def reverse_payment(
-    *, payment: Payment, received_on: datetime.date, by: User | None, reference: str = ""
+    *, payment: Payment, received_on: dt.date, by: User | None, reference: str = ""
 ) -> Payment:
     """Take a payment back by a negative one, which also reopens the invoices it paid."""
     payment = Payment.objects.select_for_update().get(pk=payment.pk)

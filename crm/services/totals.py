@@ -55,9 +55,7 @@ def compute_totals(
     if not 0 <= discount <= lines_sum:
         raise ValueError(f"a discount of {discount} does not fit lines of {lines_sum}")
     bases: dict[Decimal, Decimal] = defaultdict(Decimal)
-    for line, net, share in zip(
-        lines, nets, allocate(discount, nets, minor_unit), strict=True
-    ):
+    for line, net, share in zip(lines, nets, allocate(discount, nets, minor_unit), strict=True):
         bases[line.tax_rate] += net - share
     tax_total = Decimal(0)
     for rate, base in bases.items():

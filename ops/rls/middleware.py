@@ -1,10 +1,11 @@
 """One transaction per request, in the name of whoever asks."""
 
 from collections.abc import Callable, Iterator
+from typing import cast
 
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 
-from ops.rls.session import acting_as
+from ops.rls.session import Actor, acting_as
 
 
 class RowSecurityMiddleware:
@@ -25,16 +26,12 @@ class RowSecurityMiddleware:
         with acting_as(user, via=via):
             response = self.get_response(request)
         if isinstance(response, StreamingHttpResponse) and not response.is_async:
-            response.streaming_content = _streamed(response, user, via)
+            content = cast("Iterator[bytes]", iter(response))
+            response.streaming_content = _streamed(content, user, via)
         return response
 
 
-def _streamed(response: StreamingHttpResponse, user: object, via: str) -> Iterator[bytes]:
+def _streamed(content: Iterator[bytes], user: Actor | None, via: str) -> Iterator[bytes]:
     # The body is produced after the request's transaction: it brings its own.
-    content = iter(response.streaming_content)  # type: ignore[arg-type]
-
-    def produce() -> Iterator[bytes]:
-        with acting_as(user, via=via):  # type: ignore[arg-type]
-            yield from content  # type: ignore[misc]
-
-    return produce()
+    with acting_as(user, via=via):
+        yield from content

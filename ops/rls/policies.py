@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import models
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models.constraints import BaseConstraint
 
 from ops.postgres.roles import ADMIN, APP, MEMBER
@@ -27,13 +25,13 @@ def _literal(text: str) -> str:
 
 
 class _SqlConstraint(BaseConstraint):
-    """A constraint that is plain SQL after the table exists, and that only the database checks."""
+    """A constraint that is plain SQL after the table exists, and that only the database checks.
 
-    def constraint_sql(
-        self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None
-    ) -> Any:
+    Django's signatures allow no model and no schema editor; it never calls them that way.
+    """
+
+    def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
         # CREATE TABLE can't hold it: it runs once the tables it speaks about exist.
-        assert model is not None and schema_editor is not None
         sql = self.create_sql(model, schema_editor)
         if sql is not None:
             schema_editor.deferred_sql.append(sql)
@@ -68,26 +66,20 @@ class RowPolicy(_SqlConstraint):
         commands: Sequence[str] = ALL_COMMANDS,
     ) -> None:
         super().__init__(name=name)
-        self.role, self.using, self.check = role, using, check
+        self.role, self.using, self.with_check = role, using, check
         self.commands = tuple(commands)
 
-    def create_sql(
-        self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None
-    ) -> Any:
-        assert model is not None and schema_editor is not None
+    def create_sql(self, model: Any, schema_editor: Any) -> Any:
         return policy_sql(
             model._meta.db_table,
             self.name,
             role=self.role,
             using=self.using,
-            check=self.check,
+            check=self.with_check,
             commands=self.commands,
         )
 
-    def remove_sql(
-        self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None
-    ) -> Any:
-        assert model is not None and schema_editor is not None
+    def remove_sql(self, model: Any, schema_editor: Any) -> Any:
         return drop_policy_sql(model._meta.db_table, self.name, role=self.role)
 
     def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
@@ -95,8 +87,8 @@ class RowPolicy(_SqlConstraint):
         kwargs |= {"role": self.role}
         if self.using != "true":
             kwargs["using"] = self.using
-        if self.check is not None:
-            kwargs["check"] = self.check
+        if self.with_check is not None:
+            kwargs["check"] = self.with_check
         if self.commands != ALL_COMMANDS:
             kwargs["commands"] = self.commands
         return path, args, kwargs
@@ -171,13 +163,9 @@ class SameAccountKey(_SqlConstraint):
         super().__init__(name=name)
         self.field, self.account, self.on_delete = field, account, on_delete
 
-    def create_sql(
-        self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None
-    ) -> Any:
-        assert model is not None and schema_editor is not None
+    def create_sql(self, model: Any, schema_editor: Any) -> Any:
         field = model._meta.get_field(self.field)
         target = field.related_model
-        assert isinstance(field, models.ForeignKey) and isinstance(target, type)
         own = model._meta.get_field(self.account).column
         theirs = target._meta.get_field(self.account).column
         # At the end of the migration: the target's unique key may be made by a later operation.
@@ -188,10 +176,7 @@ class SameAccountKey(_SqlConstraint):
         )
         return None
 
-    def remove_sql(
-        self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None
-    ) -> Any:
-        assert model is not None
+    def remove_sql(self, model: Any, schema_editor: Any) -> Any:
         return f'ALTER TABLE "{model._meta.db_table}" DROP CONSTRAINT "{self.name}"'
 
     def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
