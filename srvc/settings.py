@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pghistory
 from django.templatetags.static import static
@@ -132,7 +133,9 @@ TEMPLATES = [
 def _database(variable: str, login: str, password_variable: str) -> dict[str, Any]:
     if env.str(variable, default=""):
         # django-environ understands postgres://login:password@host:port/name?sslmode=…
-        config = dict(_read("db_url", variable, {}))
+        config = dict(_read("db_url", variable, None) or {})
+        # A socket's folder stands in the host's place, with its slashes as %2F.
+        config["HOST"] = unquote(config.get("HOST", ""))
     else:
         config = {
             "NAME": "srvc",
