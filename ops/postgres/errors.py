@@ -17,3 +17,8 @@ class DiskFullError(ServerError):
 
 class ProvisionError(OpsError):
     """Roles, database or grants could not be made."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says, as one line; libpq speaks in paragraphs."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import errors, sql
 
 from ops.postgres import roles, server
-from ops.postgres.errors import ProvisionError
+from ops.postgres.errors import ProvisionError, one_line
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -52,11 +52,6 @@ def provision(
             "more was changed. Check the administrator's URL and run this again."
         ) from None
     return warnings
-
-
-def one_line(error: BaseException) -> str:
-    """Return what an error says, as one line."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _run(connection: Connection, statements: Iterable[roles.Statement]) -> list[str]:

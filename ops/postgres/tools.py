@@ -120,6 +120,7 @@ def run(
             timeout=seconds,
             env=environment(password, extra_environment),
             cwd=cwd or "/",
+            start_new_session=True,  # Ctrl-C in a terminal is for us to act upon, in order
             check=False,
             **options,
         )

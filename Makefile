@@ -1,0 +1,51 @@
+# One command each: `make run` serves SRVC, `make test` proves it, `make check` is the fast half.
+# Everything installs into .venv from hash-pinned lock files; nothing outside the project is touched
+# (as root, PostgreSQL's data may have to: see docs/adr).
+
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench shell lock clean
+
+BIN := .venv/bin
+PYTHON := $(BIN)/python
+# CI and a developer with more cores may say otherwise.
+PYTEST_WORKERS ?= 2
+
+help:
+	@echo 'make run    serve SRVC on http://127.0.0.1:8000/ (HOST= and PORT= change that)'
+	@echo 'make test   every check and the whole test suite'
+	@echo 'make check  the fast checks: lint, types, imports, migrations'
+	@echo 'make bench  the benchmarks, as ratios'
+	@echo 'make shell  a Python shell with the models'
+	@echo 'make lock   pin the dependencies of pyproject.toml anew'
+	@echo 'make clean  remove .venv and caches; data in var/ stays'
+
+run:
+	@scripts/install requirements.lock
+	@exec $(PYTHON) -m srvc.launch --until-parent-dies
+
+test:
+	@scripts/install requirements-dev.lock
+	@scripts/check
+	@$(PYTHON) -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+
+check:
+	@scripts/install requirements-dev.lock
+	@scripts/check
+
+bench:
+	@scripts/install requirements-dev.lock
+	@exec $(PYTHON) -m benchmarks
+
+shell:
+	@scripts/install requirements.lock
+	@exec $(PYTHON) manage.py shell_plus
+
+lock:
+	@scripts/install requirements-dev.lock
+	@scripts/lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

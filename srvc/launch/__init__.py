@@ -1,0 +1,1 @@
+"""What `make run` does once the packages are there: prepare everything, then serve."""
