@@ -18,6 +18,7 @@ from crm.models.base import (
 from crm.models.customers import Customer, ServiceSite
 from crm.models.history import track_history
 from crm.models.rules import allowed_transitions, takes_number
+from crm.models.search import number_in, of_customer, of_customer_or
 from crm.models.users import User
 from ops.rls.policies import SameAccountKey
 
@@ -59,6 +60,18 @@ _OPEN = (JobStatus.DRAFT, JobStatus.SCHEDULED, JobStatus.IN_PROGRESS, JobStatus.
 
 
 class JobQuerySet(models.QuerySet["Job"]):
+    def matching(self, text: str) -> Self:
+        """Jobs with that number, or with every word in the title or the customer."""
+        number = number_in(text)
+        if number is not None:
+            return self.filter(number=number)
+        return self.filter(of_customer_or(text, "title"))
+
+    def matching_everywhere(self, text: str) -> Self:
+        """Like `matching` without titles: the search over all accounts that indexes serve."""
+        number = number_in(text)
+        return self.filter(of_customer(text) if number is None else Q(number=number))
+
     def open(self) -> Self:
         """Jobs with work still to do."""
         return self.filter(status__in=_OPEN)
@@ -223,7 +236,7 @@ class Job(AccountModel):
                 IF NEW.status = 'in_progress' AND NEW.started_at IS NULL THEN
                     NEW.started_at = now();
                 END IF;
-                IF NEW.status = 'completed' AND NEW.completed_at IS NULL THEN
+                IF NEW.status IN ('completed', 'closed') AND NEW.completed_at IS NULL THEN
                     NEW.completed_at = now();
                 ELSIF NEW.status NOT IN ('completed', 'closed') THEN
                     NEW.completed_at = NULL;

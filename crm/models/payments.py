@@ -152,7 +152,7 @@ class Payment(AccountModel):
                 condition=Q(status__in=PaymentStatus.values), name="payment_status"
             ),
             models.CheckConstraint(
-                condition=Q(amount__gt=0, allocated_total__gte=0, allocated_total__lte=F("amount"))
+                condition=Q(amount__gte=0, allocated_total__gte=0, allocated_total__lte=F("amount"))
                 | Q(amount__lt=0, allocated_total__lte=0, allocated_total__gte=F("amount")),
                 name="payment_allocated",
                 violation_error_message="More is allocated than was paid.",

@@ -1,8 +1,6 @@
 """One transaction per request, in the name of whoever asks."""
 
 from collections.abc import Callable, Iterator
-from typing import cast
-
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 
 from ops.rls.session import Actor, acting_as
@@ -26,8 +24,7 @@ class RowSecurityMiddleware:
         with acting_as(user, via=via):
             response = self.get_response(request)
         if isinstance(response, StreamingHttpResponse) and not response.is_async:
-            content = cast("Iterator[bytes]", iter(response))
-            response.streaming_content = _streamed(content, user, via)
+            response.streaming_content = _streamed(iter(response), user, via)
         return response
 
 
