@@ -28,6 +28,13 @@ class ProductQuerySet(models.QuerySet["Product"]):
         """Products that new lines may use."""
         return self.filter(is_active=True)
 
+    def matching(self, text: str) -> Self:
+        """Products whose name, number or external id hold every word of a text."""
+        products = self
+        for word in text.casefold().split():
+            products = products.filter(search_text__contains=word)
+        return products
+
 
 @track_history(exclude=("search_text",))
 class Product(AccountModel):

@@ -17,6 +17,7 @@ from crm.models.base import (
     text_field,
 )
 from crm.models.history import track_history
+from crm.models.search import of_customer, of_customer_or
 from crm.services.contact import normalize_phone
 from ops.rls.policies import SameAccountKey
 
@@ -175,6 +176,16 @@ class Customer(AccountModel, AddressModel):
         super().save(*args, **kwargs)
 
 
+class ServiceSiteQuerySet(models.QuerySet["ServiceSite"]):
+    def matching(self, text: str) -> Self:
+        """Sites with every word in the name, the address or the customer."""
+        return self.filter(of_customer_or(text, "name", "address_line1", "city", "postal_code"))
+
+    def matching_everywhere(self, text: str) -> Self:
+        """Sites of matching customers: the search over all accounts that indexes serve."""
+        return self.filter(of_customer(text))
+
+
 @track_history()
 class ServiceSite(AccountModel, AddressModel):
     """A place where work is done, apart from the customer's billing address."""
@@ -195,6 +206,8 @@ class ServiceSite(AccountModel, AddressModel):
         default=True, db_default=True, db_comment="Whether new work may be planned there."
     )
     external_id = text_field("The site's id in the system the row came from.", max_length=100)
+
+    objects = ServiceSiteQuerySet.as_manager()
 
     class Meta(AccountModel.Meta):
         db_table = "service_sites"

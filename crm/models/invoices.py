@@ -8,7 +8,8 @@ from typing import ClassVar, Self
 
 import pgtrigger
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Count, F, Func, Q, Sum, Value
+from django.db.models.functions import Cast, TruncMonth
 
 from crm.models.base import (
     AccountModel,
@@ -27,6 +28,7 @@ from crm.models.rules import (
     refuse,
     takes_number,
 )
+from crm.models.search import number_in, of_customer, of_customer_or
 from ops.rls.policies import SameAccountKey
 
 
@@ -46,6 +48,18 @@ INVOICE_TRANSITIONS = [
 
 
 class InvoiceQuerySet(models.QuerySet["Invoice"]):
+    def matching(self, text: str) -> Self:
+        """Invoices with that number, or with every word in the title or the customer."""
+        number = number_in(text)
+        if number is not None:
+            return self.filter(number=number)
+        return self.filter(of_customer_or(text, "title"))
+
+    def matching_everywhere(self, text: str) -> Self:
+        """Like `matching` without titles: the search over all accounts that indexes serve."""
+        number = number_in(text)
+        return self.filter(of_customer(text) if number is None else Q(number=number))
+
     def unpaid(self) -> Self:
         """Issued invoices with something left to pay."""
         return self.filter(status=InvoiceStatus.ISSUED, balance__gt=0)
@@ -53,6 +67,37 @@ class InvoiceQuerySet(models.QuerySet["Invoice"]):
     def overdue(self, today: dt.date) -> Self:
         """Unpaid invoices past their due date; `today` is the account's own day."""
         return self.unpaid().filter(due_date__lt=today)
+
+    def overdue_everywhere(self, now: dt.datetime) -> Self:
+        """Unpaid invoices past their due date on the day it is in each one's own account."""
+        day = Cast(
+            Func(
+                F("account__time_zone"),
+                Value(now, output_field=models.DateTimeField()),
+                function="timezone",
+                output_field=models.DateTimeField(),
+            ),
+            models.DateField(),
+        )
+        return self.unpaid().filter(due_date__lt=day)
+
+    def balances_by_currency(self) -> list[tuple[str, int, Decimal]]:
+        """How many invoices and what is left to pay: (currency, count, balance), by currency."""
+        return list(
+            self.order_by("currency")
+            .values_list("currency")
+            .annotate(invoices=Count("id"), amount=Sum("balance"))
+        )
+
+    def revenue_by_month(self, start: dt.date, end: dt.date) -> list[tuple[str, dt.date, Decimal]]:
+        """Counted invoices dated in [start, end): (currency, first of the month, total)."""
+        return list(
+            self.counted()
+            .filter(issue_date__gte=start, issue_date__lt=end)
+            .order_by("currency", "month")
+            .values_list("currency", month=TruncMonth("issue_date"))
+            .annotate(amount=Sum("total"))
+        )
 
     def counted(self) -> Self:
         """Invoices that are revenue: issued or written off, not drafts, not void."""

@@ -21,6 +21,7 @@ from crm.models.customers import Customer
 from crm.models.history import track_history
 from crm.models.invoices import Invoice
 from crm.models.rules import allowed_transitions, frozen, refuse
+from crm.models.search import of_customer, of_customer_or
 from ops.rls.policies import SameAccountKey
 
 
@@ -49,6 +50,14 @@ PAYMENT_TRANSITIONS = [
 
 
 class PaymentQuerySet(models.QuerySet["Payment"]):
+    def matching(self, text: str) -> Self:
+        """Payments with every word in the reference or the customer."""
+        return self.filter(of_customer_or(text, "reference"))
+
+    def matching_everywhere(self, text: str) -> Self:
+        """Payments of matching customers: the search over all accounts that indexes serve."""
+        return self.filter(of_customer(text))
+
     def completed(self) -> Self:
         """Payments whose money has arrived, reversals included."""
         return self.filter(status__in=(PaymentStatus.COMPLETED, PaymentStatus.REFUNDED))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from typing import ClassVar, Self
 
 import pgtrigger
 from django.db import models
-from django.db.models import Q
+from django.db.models import Count, Q, Sum
 
 from crm.models.base import AccountModel, same_account_unique_external_id, text_field
 from crm.models.documents import Document, DocumentLine
 from crm.models.history import track_history
 from crm.models.rules import allowed_transitions, frozen, frozen_with_parent, takes_number
+from crm.models.search import number_in, of_customer, of_customer_or
 from ops.rls.policies import SameAccountKey
 
 
@@ -39,6 +41,18 @@ _EDITABLE_SQL = ", ".join(f"'{status}'" for status in EDITABLE)
 
 
 class QuoteQuerySet(models.QuerySet["Quote"]):
+    def matching(self, text: str) -> Self:
+        """Quotes with that number, or with every word in the title or the customer."""
+        number = number_in(text)
+        if number is not None:
+            return self.filter(number=number)
+        return self.filter(of_customer_or(text, "title"))
+
+    def matching_everywhere(self, text: str) -> Self:
+        """Like `matching` without titles: the search over all accounts that indexes serve."""
+        number = number_in(text)
+        return self.filter(of_customer(text) if number is None else Q(number=number))
+
     def open(self) -> Self:
         """Quotes that wait for somebody: the office or the customer."""
         return self.filter(status__in=("draft", "sent", "changes_requested"))
@@ -46,6 +60,14 @@ class QuoteQuerySet(models.QuerySet["Quote"]):
     def expired(self, today: dt.date) -> Self:
         """Sent quotes whose validity has ended."""
         return self.filter(status=QuoteStatus.SENT, valid_until__lt=today)
+
+    def totals_by_currency(self) -> list[tuple[str, int, Decimal]]:
+        """How many quotes and what they come to: (currency, count, total), by currency."""
+        return list(
+            self.order_by("currency")
+            .values_list("currency")
+            .annotate(quotes=Count("id"), amount=Sum("total"))
+        )
 
 
 @track_history()
