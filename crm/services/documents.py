@@ -70,6 +70,21 @@ def void_invoice(*, invoice: Invoice, reason: str, by: User | None) -> Invoice:
 
 @told_by_the_database
 @transaction.atomic
+def write_off_invoice(*, invoice: Invoice, reason: str, by: User | None) -> Invoice:
+    """Give up on what is left of an issued invoice. Raises CrmError when it is not issued."""
+    invoice.status_reason = reason
+    return _move(invoice, InvoiceStatus.WRITTEN_OFF, "status_reason")
+
+
+@told_by_the_database
+@transaction.atomic
+def reopen_invoice(*, invoice: Invoice, by: User | None) -> Invoice:
+    """Expect the money of a written-off invoice again. Raises CrmError when it is not."""
+    return _move(invoice, InvoiceStatus.ISSUED)
+
+
+@told_by_the_database
+@transaction.atomic
 def send_quote(*, quote: Quote, by: User | None) -> Quote:
     """Add up, number and freeze a quote as sent. Raises CrmError when it may not be sent."""
     quote = Quote.objects.select_for_update().get(pk=quote.pk)
@@ -87,6 +102,13 @@ def decide_quote(*, quote: Quote, accepted: bool, by: User | None, reason: str =
     quote.decline_reason = reason
     status = QuoteStatus.ACCEPTED if accepted else QuoteStatus.DECLINED
     return _move(quote, status, "decline_reason")
+
+
+@told_by_the_database
+@transaction.atomic
+def request_quote_changes(*, quote: Quote, by: User | None) -> Quote:
+    """Open a sent quote for changes the customer asked for. Raises CrmError for one not sent."""
+    return _move(quote, QuoteStatus.CHANGES_REQUESTED)
 
 
 def _move[AnyDocument: (Quote, Invoice)](

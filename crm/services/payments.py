@@ -12,6 +12,7 @@ from crm.errors import CrmError
 from crm.models import (
     Customer,
     Invoice,
+    InvoiceStatus,
     Payment,
     PaymentAllocation,
     PaymentMethod,
@@ -57,6 +58,37 @@ def record_payment(
             left -= share
     payment.refresh_from_db()
     return payment
+
+
+@told_by_the_database
+@transaction.atomic
+def pay_invoice(
+    *,
+    invoice: Invoice,
+    received_on: dt.date,
+    by: User | None,
+    amount: Decimal | None = None,
+    method: str = PaymentMethod.BANK_TRANSFER,
+    reference: str = "",
+) -> Payment:
+    """Record a payment of one invoice: of all that is left, unless an amount is given.
+
+    Raises CrmError for an invoice that is not issued or has nothing left to pay.
+    """
+    invoice = Invoice.objects.select_for_update(of=("self",)).get(pk=invoice.pk)
+    left = invoice.total - invoice.allocated_total
+    if invoice.status != InvoiceStatus.ISSUED or left <= 0:
+        state = "paid" if invoice.status == InvoiceStatus.ISSUED else invoice.get_status_display()
+        raise CrmError(f"The invoice is {state.lower()} and takes no payment. Nothing was changed.")
+    return record_payment(
+        customer=invoice.customer,
+        amount=left if amount is None else amount,
+        received_on=received_on,
+        method=method,
+        reference=reference,
+        invoices=[invoice],
+        by=by,
+    )
 
 
 @told_by_the_database

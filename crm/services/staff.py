@@ -1,0 +1,36 @@
+"""Writes on the people of a business beyond adding them."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import Group
+from django.db import transaction
+
+from crm.errors import CrmError
+from crm.models import PLATFORM_ADMINISTRATOR_GROUP, User
+from crm.services.refusals import told_by_the_database
+
+
+@told_by_the_database
+@transaction.atomic
+def give_group(*, user: User, group: Group, by: User | None) -> None:
+    """Give a person the rights of one group instead of those they had.
+
+    Raises CrmError when a business's person would become a platform administrator; the database
+    refuses that to members as well.
+    """
+    if group.name == PLATFORM_ADMINISTRATOR_GROUP and user.account_id is not None:
+        raise CrmError("A business's staff can't be platform administrators. Nothing was changed.")
+    user.groups.set([group])
+
+
+@told_by_the_database
+@transaction.atomic
+def deactivate_user(*, user: User, by: User | None) -> User:
+    """End a person's access; what they did stays. Raises CrmError for oneself and for the owner."""
+    if by is not None and user.pk == by.pk:
+        raise CrmError("You can't deactivate yourself. Nothing was changed; ask a colleague.")
+    if user.account_id == user.pk:
+        raise CrmError("The business belongs to this person. Nothing was changed.")
+    user.is_active = False
+    user.save(update_fields=["is_active"])
+    return user
