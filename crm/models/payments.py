@@ -141,7 +141,6 @@ class Payment(AccountModel):
         ordering = ("-id",)
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["account", "customer", "-id"], name="payments_customer"),
-            models.Index(fields=["account", "reverses"], name="payments_reverses"),
             models.Index(fields=["account", "received_on"], name="payments_received"),
             models.Index(fields=["account", "status", "-id"], name="payments_status"),
         ]
@@ -149,6 +148,11 @@ class Payment(AccountModel):
             *AccountModel.Meta.constraints,
             SameAccountKey(name="payments_customer_same_account", field="customer"),
             SameAccountKey(name="payments_reverses_same_account", field="reverses"),
+            models.UniqueConstraint(
+                fields=["account", "reverses"],
+                name="payment_reversed_once",
+                violation_error_message="The payment has been reversed already.",
+            ),
             models.CheckConstraint(
                 condition=Q(amount__gt=0, reverses=None) | Q(amount__lt=0, reverses__isnull=False),
                 name="payment_amount",
@@ -180,6 +184,21 @@ class Payment(AccountModel):
                 "payment",
                 unless="OLD.status = 'pending'",
                 still_open=("status", "updated_at", "allocated_total", "unallocated", "notes"),
+            ),
+            pgtrigger.Trigger(
+                name="b_reverses_whole",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Condition("NEW.reverses_id IS NOT NULL"),
+                func=f"""
+                IF NOT EXISTS (
+                    SELECT FROM payments WHERE user_id = NEW.user_id AND id = NEW.reverses_id
+                      AND customer_id = NEW.customer_id AND currency = NEW.currency
+                      AND amount = -NEW.amount) THEN
+                    {refuse("A reversal takes a payment back whole, from the same customer.")}
+                END IF;
+                RETURN NEW;
+                """,
             ),
             pgtrigger.Trigger(
                 name="c_allocated_by_trigger_only",

@@ -51,6 +51,29 @@ def test_a_reversal_opens_the_invoice_again(owner: User) -> None:
             reverse_payment(payment=payment, received_on=A_DAY, by=owner)
 
 
+def test_a_payment_is_reversed_whole_and_once_also_by_raw_sql(owner: User) -> None:
+    reverse = """
+        INSERT INTO payments (user_id, customer_id, reverses_id, amount, currency, received_on)
+        SELECT user_id, customer_id, id, %s, currency, received_on FROM payments WHERE amount > 0
+    """
+    with acting_as(owner):
+        record_payment(customer=make_customer(), amount=D(100), received_on=A_DAY, by=owner)
+        with (
+            pytest.raises(IntegrityError, match="A reversal takes a payment back whole"),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(reverse, [D(-99)])
+        with connection.cursor() as cursor:
+            cursor.execute(reverse, [D(-100)])
+        with (
+            pytest.raises(IntegrityError, match="payment_reversed_once"),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(reverse, [D(-100)])
+
+
 def test_never_more_is_allocated_than_was_paid_or_asked_for(owner: User) -> None:
     with acting_as(owner):
         customer = make_customer()
