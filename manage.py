@@ -4,8 +4,14 @@
 import os
 import sys
 
+from srvc import environment
+
 
 def main() -> None:
+    try:
+        environment.choose_by_arguments(sys.argv)
+    except environment.EnvironmentNameError as error:
+        sys.exit(f"srvc: {error}")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "srvc.settings")
     from django.core.management import execute_from_command_line
 

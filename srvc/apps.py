@@ -9,6 +9,7 @@ class SrvcConfig(AppConfig):
 
     def ready(self) -> None:
         from ops.rls.grants import apply_after_migrate
+        from srvc import checks  # noqa: F401  (registers them)
 
         # The signals come once per app with models; at the last one's every table is there. Before
         # as well: after a migration that failed, operators still need to read what is applied.

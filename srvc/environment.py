@@ -8,28 +8,51 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import environ
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEVELOPMENT = "development"
+PRODUCTION = "production"
+# Commands whose first argument may name the environment they work on: `manage.py provision
+# staging`. A list, because the settings depend on it before any command is loaded.
+OPERATOR_COMMANDS = ("provision",)
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
+_ASSIGNMENT = re.compile(r"(?:export )?[A-Za-z_][A-Za-z_0-9]*=")
 
 
-class EnvironmentError_(Exception):
-    """A value the process can't start without is missing or wrong."""
+class EnvironmentChoiceError(Exception):
+    """The environment can't be used as it is. Nothing was started."""
+
+
+class EnvironmentNameError(EnvironmentChoiceError):
+    """What was given is no environment's name."""
+
+
+class EnvironmentFileError(EnvironmentChoiceError):
+    """An environment's file is there and can't be used; none of its values are in force."""
 
 
 def environment_name() -> str:
-    """The environment's name, `development` unless `SRVC_ENV` says otherwise."""
-    name = os.environ.get("SRVC_ENV", DEVELOPMENT).strip() or DEVELOPMENT
-    if not _NAME.fullmatch(name):
-        raise EnvironmentError_(
-            f"SRVC_ENV={name!r} is no environment's name (lower-case letters, digits, - and _). "
-            "Nothing was started; name one such as staging or production."
-        )
-    return name
+    """The environment's name, `development` unless `SRVC_ENV` says otherwise.
+
+    Raises EnvironmentNameError for a name that can be none.
+    """
+    return _valid(os.environ.get("SRVC_ENV", "").strip() or DEVELOPMENT, "SRVC_ENV")
+
+
+def choose_by_arguments(arguments: Sequence[str]) -> None:
+    """Let `manage.py COMMAND ENVIRONMENT` pick the environment, before the settings are loaded.
+
+    Raises EnvironmentNameError when the name given there, or in `SRVC_ENV`, can be none.
+    """
+    match arguments:
+        case [_, command, name, *_] if command in OPERATOR_COMMANDS and not name.startswith("-"):
+            os.environ["SRVC_ENV"] = _valid(name, f"manage.py {command}: the environment")
+        case _:
+            environment_name()
 
 
 def environment_file(name: str) -> Path:
@@ -39,9 +62,55 @@ def environment_file(name: str) -> Path:
     return BASE_DIR / (".env" if name == DEVELOPMENT else f".env.{name}")
 
 
+def known_environments() -> list[str]:
+    """The environments that have a file here."""
+    files = (file.name.removeprefix(".env.") for file in BASE_DIR.glob(".env.*"))
+    return sorted({DEVELOPMENT} | {name for name in files if _NAME.fullmatch(name)} - {"example"})
+
+
 def load(name: str) -> environ.Env:
-    """Variables of the environment: the process's own first, then the file's."""
+    """Variables of the environment: the process's own first, then the file's.
+
+    Raises EnvironmentFileError for a file that can't be read or understood, or that is not there
+    while nothing else says where this environment's database is.
+    """
     file = environment_file(name)
-    if file.is_file():
+    if file.exists():
+        _require_readable(file)
         environ.Env.read_env(file, overwrite=False)
+    elif name != DEVELOPMENT and not os.environ.get("DATABASE_URL"):
+        raise EnvironmentFileError(
+            f"The environment {name} has no {file.name} in {file.parent} and no DATABASE_URL. "
+            "Nothing was started. Make the file (.env.example shows how one looks) or name an "
+            f"environment that is there: {', '.join(known_environments())}."
+        )
     return environ.Env()
+
+
+def _valid(name: str, source: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise EnvironmentNameError(
+            f"{source}={name!r} is no environment's name (lower-case letters, digits, - and _). "
+            "Nothing was started. Name one such as staging or production."
+        )
+    return name
+
+
+def _require_readable(file: Path) -> None:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise _unusable(file, f"can't be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise _unusable(file, "is no UTF-8 text") from None
+    for number, line in enumerate(lines, start=1):
+        # The line itself may hold a secret, so its number has to do.
+        if line.strip() and not line.startswith("#") and not _ASSIGNMENT.match(line):
+            raise _unusable(file, f"has no NAME=value on line {number}")
+
+
+def _unusable(file: Path, why: str) -> EnvironmentFileError:
+    return EnvironmentFileError(
+        f"{file} {why}. None of its values are in force and nothing was started. Correct the file; "
+        ".env.example shows how one looks."
+    )

@@ -6,61 +6,55 @@ A bad or missing value does not fail here: it is collected and reported by the s
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
+import environ
 import pghistory
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
+from django.core.management.utils import get_random_secret_key
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from ops.postgres.embedded import socket_directory
 from srvc import environment
+from srvc.configuration import Configuration, Problem
 from srvc.navigation import SIDEBAR
 
 BASE_DIR = environment.BASE_DIR
-ENVIRONMENT = environment.environment_name()
+
+# What could not be read, told by srvc.checks; nothing starts while there is any.
+CONFIGURATION_ERRORS: list[Problem] = []
+read = Configuration(environ.Env(), CONFIGURATION_ERRORS)
+try:
+    ENVIRONMENT = environment.environment_name()
+    environment.load(ENVIRONMENT)
+except environment.EnvironmentNameError as error:
+    # As strict as production, and no file: nothing of another environment may be taken for it.
+    ENVIRONMENT = "unknown"
+    read.report("file", "SRVC_ENV", "is no environment's name", str(error))
+except environment.EnvironmentFileError as error:
+    read.report("file", "SRVC_ENV", f"is {ENVIRONMENT}, whose file is of no use", str(error))
 PRODUCTION_LIKE = ENVIRONMENT != environment.DEVELOPMENT
-env = environment.load(ENVIRONMENT)
-
-# Every value that could not be read: (variable, what is wrong, what to do). Read by srvc.checks.
-CONFIGURATION_ERRORS: list[tuple[str, str, str]] = []
-
-
-def _read(kind: str, name: str, default: Any) -> Any:
-    """One variable; a value of the wrong kind becomes a configuration error, not a crash."""
-    try:
-        return getattr(env, kind)(name, default=default)
-    except Exception as error:  # django-environ raises whatever the cast raised
-        CONFIGURATION_ERRORS.append(
-            (name, f"is not a valid {kind}: {type(error).__name__}", f"Correct {name}.")
-        )
-        return default
-
-
-def _missing(name: str, hint: str) -> None:
-    CONFIGURATION_ERRORS.append((name, "is not set", hint))
-
 
 # --- the process -------------------------------------------------------------------------------
 
-DEBUG: bool = _read("bool", "DEBUG", False)
-SECRET_KEY: str = _read("str", "SECRET_KEY", "")
-if not SECRET_KEY:
-    # No default that could reach production: a key nobody knows, and a check that says so.
-    from django.core.management.utils import get_random_secret_key
-
-    SECRET_KEY = get_random_secret_key()
-    if PRODUCTION_LIKE:
-        _missing("SECRET_KEY", "Set a long random value; `make shell` can print one.")
-SECRET_KEY_FALLBACKS: list[str] = _read("list", "SECRET_KEY_FALLBACKS", [])
-ALLOWED_HOSTS: list[str] = _read(
-    "list", "ALLOWED_HOSTS", [] if PRODUCTION_LIKE else ["127.0.0.1", "localhost", "[::1]"]
+DEBUG: bool = read.flag("DEBUG", False)
+SECRET_KEY: str = read.text("SECRET_KEY")
+SECRET_KEY_FALLBACKS: list[str] = read.items("SECRET_KEY_FALLBACKS")
+if PRODUCTION_LIKE:
+    read.refuse_debug("DEBUG", DEBUG)
+    read.refuse_weak_key("SECRET_KEY", SECRET_KEY)
+# No default that could reach production: a key that nobody knows and that the next start forgets.
+SECRET_KEY = SECRET_KEY or get_random_secret_key()
+ALLOWED_HOSTS: list[str] = read.hosts(
+    "ALLOWED_HOSTS",
+    default=() if PRODUCTION_LIKE else ("127.0.0.1", "localhost", "[::1]"),
+    strict=PRODUCTION_LIKE,
 )
-if PRODUCTION_LIKE and not ALLOWED_HOSTS:
-    _missing("ALLOWED_HOSTS", "Name the hosts that serve SRVC, separated by commas.")
-CSRF_TRUSTED_ORIGINS: list[str] = _read("list", "CSRF_TRUSTED_ORIGINS", [])
-VAR_DIR = Path(_read("str", "SRVC_VAR", str(BASE_DIR / "var")))
+CSRF_TRUSTED_ORIGINS: list[str] = read.origins("CSRF_TRUSTED_ORIGINS")
+VAR_DIR = Path(read.text("SRVC_VAR") or BASE_DIR / "var")
 ROOT_URLCONF = "srvc.urls"
 WSGI_APPLICATION = "srvc.wsgi.application"
 
@@ -131,41 +125,42 @@ TEMPLATES = [
 
 
 def _database(variable: str, login: str, password_variable: str) -> dict[str, Any]:
-    if env.str(variable, default=""):
-        # django-environ understands postgres://login:password@host:port/name?sslmode=…
-        config = dict(_read("db_url", variable, None) or {})
-        # A socket's folder stands in the host's place, with its slashes as %2F.
-        config["HOST"] = unquote(config.get("HOST", ""))
-    else:
-        config = {
-            "NAME": "srvc",
-            "USER": login,
-            "PASSWORD": _read("str", password_variable, ""),
-            "HOST": str(socket_directory(VAR_DIR / "postgres")),
-            "PORT": "5432",
-        }
-        if PRODUCTION_LIKE:
-            _missing(variable, f"Set {variable}=postgres://{login}:PASSWORD@HOST:5432/NAME.")
+    config = {
+        "NAME": "srvc",
+        "USER": login,
+        "PASSWORD": read.text(password_variable),
+        "HOST": str(socket_directory(VAR_DIR / "postgres")),
+        "PORT": "5432",
+    }
+    if not EMBEDDED_POSTGRES:
+        config = read.database(variable, login)
     config["ENGINE"] = "django.db.backends.postgresql"
-    config["OPTIONS"] = {"application_name": login, **config.get("OPTIONS", {})}
+    config["OPTIONS"] = {
+        "application_name": login,
+        "connect_timeout": 10,  # seconds; a server that doesn't answer is not waited for
+        **config.get("OPTIONS", {}),
+    }
     config["CONN_HEALTH_CHECKS"] = True
     return config
 
 
+EMBEDDED_POSTGRES = not (
+    PRODUCTION_LIKE or read.text("DATABASE_URL") or read.text("DATABASE_OWNER_URL")
+)
 DATABASES = {
     # The web process: owns nothing, sees nothing outside a request's role (ops/rls).
     "default": {
         **_database("DATABASE_URL", "srvc_app", "SRVC_APP_PASSWORD"),
         "ATOMIC_REQUESTS": True,
-        "CONN_MAX_AGE": _read("int", "CONN_MAX_AGE", 60),
+        "CONN_MAX_AGE": read.number("CONN_MAX_AGE", 60),
     },
     # Operator commands: migrations, seeds, backups.
     "owner": _database("DATABASE_OWNER_URL", "srvc_owner", "SRVC_OWNER_PASSWORD"),
 }
+read.separate_logins(DATABASES["default"], DATABASES["owner"])
+# Connections that one web process keeps, at most; 0 gives every thread its own (srvc/wsgi.py).
+DATABASE_POOL = read.number("DATABASE_POOL", 8, most=200)
 DATABASE_ROUTERS = ["ops.rls.router.OwnerWhileMigrating"]
-EMBEDDED_POSTGRES = not (
-    env.str("DATABASE_URL", default="") or env.str("DATABASE_OWNER_URL", default="")
-)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # What the roles may do on tables that carry no row policy (ops/rls/grants.py, after every migrate).
@@ -208,6 +203,9 @@ RLS_TABLE_GRANTS: dict[str, dict[str, str]] = {
     "public": {},
 }
 
+# Tables that only the owner reaches, and knowingly so.
+RLS_OWNER_ONLY_TABLES: list[str] = []
+
 # History: who and what are columns filled by the database (crm/models/history.py), so a change by
 # raw SQL is told apart as well, and no shared context table could leak between accounts.
 PGHISTORY_FOREIGN_KEY_FIELD = pghistory.ForeignKey(db_index=False)
@@ -236,6 +234,98 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
+PASSWORD_RESET_TIMEOUT = 60 * 60 * 24  # seconds
+# Platform administrators see every account, so a password alone does not let them in.
+REQUIRE_TWO_FACTOR: bool = read.flag("REQUIRE_TWO_FACTOR", PRODUCTION_LIKE)
+OTP_TOTP_ISSUER = "SRVC" if ENVIRONMENT == environment.PRODUCTION else f"SRVC {ENVIRONMENT}"
+
+# Sign-in throttling: so many failures for an e-mail address from one network address, ten times as
+# many for all e-mail addresses from there (srvc/throttling.py). Addresses of clients are believed
+# from this many proxies only.
+TRUSTED_PROXIES = read.number("TRUSTED_PROXIES", 0, most=10)
+AXES_HANDLER = "srvc.throttling.SignInThrottle"
+AXES_FAILURE_LIMIT = read.number("SIGN_IN_FAILURES", 5, least=1, most=1000)
+AXES_COOLOFF_TIME = timedelta(
+    minutes=read.number("SIGN_IN_COOL_OFF_MINUTES", 15, least=1, most=10_000)
+)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_USERNAME_FORM_FIELD = "username"
+AXES_USERNAME_CALLABLE = "srvc.throttling.email_address"
+AXES_CLIENT_IP_CALLABLE = "srvc.throttling.client_address"
+AXES_LOCKOUT_CALLABLE = "srvc.throttling.locked_out"
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken"]
+AXES_RESET_ON_SUCCESS = True
+# Trying on while locked out does not keep the person who owns the address out for longer.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_ENABLE_ADMIN = False  # srvc/admin.py has its pages
+AXES_VERBOSE = False
+
+# --- the web -----------------------------------------------------------------------------------
+
+HTTPS: bool = read.flag("HTTPS", PRODUCTION_LIKE)
+if ENVIRONMENT == environment.PRODUCTION and not HTTPS:
+    read.report("unsafe", "HTTPS", "lets passwords cross the network in clear", "Remove HTTPS.")
+if PRODUCTION_LIKE and not read.text("TRUSTED_PROXIES"):
+    read.missing("TRUSTED_PROXIES", "Set the number of reverse proxies in front: often 1, or 0.")
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+SECURE_HSTS_SECONDS = read.number("HSTS_SECONDS", 31_536_000) if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = read.flag("HSTS_INCLUDE_SUBDOMAINS", True)
+SECURE_HSTS_PRELOAD = read.flag("HSTS_PRELOAD", False)
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+# A __Host- cookie can't be set by a sibling domain or over plain HTTP.
+SESSION_COOKIE_NAME = "__Host-srvc_session" if HTTPS else "srvc_session"
+CSRF_COOKIE_NAME = "__Host-srvc_csrf" if HTTPS else "srvc_csrf"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+# What docs/security.md explains: Alpine, in Unfold, evaluates its attributes.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, UNSAFE_EVAL],
+        "style-src": [SELF, UNSAFE_INLINE],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "manifest-src": [SELF],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "object-src": [NONE],
+    }
+}
+# Preloading binds a whole domain for months: its owner asks for it (HSTS_PRELOAD), we don't.
+SILENCED_SYSTEM_CHECKS += ["security.W021"]
+
+# --- mail and log ------------------------------------------------------------------------------
+
+if PRODUCTION_LIKE and not read.text("EMAIL_URL"):
+    read.missing("EMAIL_URL", "Set EMAIL_URL=smtp+tls://LOGIN:PASSWORD@smtp.example.com:587.")
+if PRODUCTION_LIKE and not read.text("DEFAULT_FROM_EMAIL"):
+    read.missing("DEFAULT_FROM_EMAIL", "Set DEFAULT_FROM_EMAIL=SRVC <srvc@example.com>.")
+_email = read.email("EMAIL_URL", default="consolemail://")
+EMAIL_BACKEND: str = _email.get("EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+EMAIL_HOST: str = _email.get("EMAIL_HOST", "")
+EMAIL_PORT: int = _email.get("EMAIL_PORT", 587 if "EMAIL_USE_TLS" in _email else 25)
+EMAIL_HOST_USER: str = _email.get("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD: str = _email.get("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS: bool = _email.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL: bool = _email.get("EMAIL_USE_SSL", False)
+EMAIL_FILE_PATH: str = _email.get("EMAIL_FILE_PATH", "")
+EMAIL_TIMEOUT = 10  # seconds
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = read.sender("DEFAULT_FROM_EMAIL", "SRVC <srvc@localhost>")
+
+# Whatever fails is in the log of the process, whole; pages say little.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {"django": {"handlers": [], "level": "WARNING", "propagate": True}},
+}
 
 # --- language and time -------------------------------------------------------------------------
 

@@ -2,7 +2,12 @@
 
 import os
 
-from django.core.wsgi import get_wsgi_application
-
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "srvc.settings")
-application = get_wsgi_application()
+
+from srvc.startup import prepare_web_process
+
+prepare_web_process()
+
+from django.core.handlers.wsgi import WSGIHandler  # noqa: E402
+
+application = WSGIHandler()
