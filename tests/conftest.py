@@ -1,8 +1,11 @@
 """Fixtures for every test. See tests/harness for the server and the databases behind them."""
 
 import contextlib
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -92,6 +95,15 @@ def live_site(fresh_database: str) -> Iterator[str]:
     finally:
         server.stop()
         server._live_server_modified_settings.disable()
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """Return a folder that a server started by root can reach; pytest's own are closed to it."""
+    folder = Path(tempfile.mkdtemp(dir=run.folder()))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -62,10 +62,8 @@ def require_major(home: Path, major: int | None) -> None:
         )
 
 
-def make(
-    home: Path, programs: Path, account: Account | None, settings: Mapping[str, str]
-) -> None:
-    """Make a new cluster aside and rename it, so that an interrupted one is never taken for whole."""
+def make(home: Path, programs: Path, account: Account | None, settings: Mapping[str, str]) -> None:
+    """Make a new cluster aside and rename it: an interrupted one is never taken for whole."""
     partial = home.with_name(f"{home.name}-partial")
     shutil.rmtree(partial, ignore_errors=True)
     files.make_folder(partial, account)

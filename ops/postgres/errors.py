@@ -21,4 +21,4 @@ class ProvisionError(OpsError):
 
 def one_line(error: BaseException) -> str:
     """Return what an error says, as one line; libpq speaks in paragraphs."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -29,10 +29,8 @@ class Provisioning:
         return psycopg.connect(**arguments, autocommit=True)
 
 
-def provision(
-    work: Provisioning, say: Callable[[str], None] = lambda sentence: None
-) -> list[str]:
-    """Make what is missing and return the warnings: what the server refused, and what to ask for."""
+def provision(work: Provisioning, say: Callable[[str], None] = lambda sentence: None) -> list[str]:
+    """Make what is missing; return what the server refused, and what to ask for."""
     try:
         with work.connect() as connection:
             server.require_supported(connection)
@@ -58,7 +56,7 @@ def _run(connection: Connection, statements: Iterable[roles.Statement]) -> list[
     warnings = []
     for statement in statements:
         try:
-            connection.execute(statement.sql)  # type: ignore[arg-type]
+            connection.execute(statement.sql)
         except (errors.InsufficientPrivilege, errors.FeatureNotSupported) as error:
             if statement.if_refused is None:
                 raise ProvisionError(

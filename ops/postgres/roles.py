@@ -76,9 +76,7 @@ def role_statements() -> Iterator[Statement]:
 
 def database_statement(database: str) -> str:
     """Return what makes the database. It cannot run in a transaction or twice."""
-    return _text(
-        "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8'", database, OWNER
-    )
+    return _text("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8'", database, OWNER)
 
 
 def database_grant_statements(database: str) -> Iterator[Statement]:
@@ -125,12 +123,12 @@ def provision_statements(database: str) -> Iterator[Statement]:
 
 
 def psql_script(database: str) -> str:
-    """Return the whole provisioning as a script for psql, with placeholders for the passwords."""
+    """Return the whole provisioning as a script for psql, with placeholders for passwords."""
     lines = [
         "-- Roles, grants and database of SRVC. It may be run again without harm.",
         "-- Run it as a superuser, or as an administrator with CREATEROLE and CREATEDB:",
         "--   manage.py provision --sql > provision.sql; psql ADMIN_URL --file provision.sql",
-        "-- Passwords (or their SCRAM-SHA-256 verifiers) come from psql's environment, 14 or later.",
+        "-- Passwords (or their SCRAM-SHA-256 verifiers) come from psql's environment (psql 14).",
         "\\getenv owner_password SRVC_OWNER_PASSWORD",
         "\\getenv app_password SRVC_APP_PASSWORD",
         "",
@@ -182,7 +180,7 @@ def _unless_superuser(body: str) -> str:
 
 
 def _text(template: str, *names: str) -> str:
-    return sql.SQL(template).format(*map(sql.Identifier, names)).as_string()  # type: ignore[arg-type]
+    return sql.SQL(template).format(*map(sql.Identifier, names)).as_string()
 
 
 def _printed(statements: Iterator[Statement]) -> Iterator[str]:

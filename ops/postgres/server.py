@@ -103,12 +103,14 @@ def copy_properties(connection: Connection, source: str, target: str) -> None:
     if owner is None:
         raise ServerError(f"There is no database {source} to copy from. Nothing was changed.")
     name = sql.Identifier(target)
-    connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, sql.Identifier(*owner)))
+    connection.execute(
+        sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, sql.Identifier(*owner))
+    )
     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
     for grantee, privilege, grantable in _grants(connection, source):
         connection.execute(
             sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
-                sql.SQL(privilege),  # type: ignore[arg-type]  (a keyword from the catalogue)
+                sql.SQL(privilege),
                 name,
                 sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC"),
                 sql.SQL(" WITH GRANT OPTION" if grantable else ""),

@@ -49,7 +49,7 @@ def main() -> int:
     except StopRequestedError:
         progress.say("SRVC has stopped; the data is safe in its place.")
         return 0
-    except (LaunchError, OpsError, environment.EnvironmentError_) as error:
+    except (LaunchError, OpsError, environment.EnvironmentChoiceError) as error:
         print(f"SRVC: {error}", file=sys.stderr)
         return 1
     except Exception as error:
@@ -95,8 +95,9 @@ def _start_server(var: Path, progress: Progress, undo: ExitStack) -> EmbeddedSer
     server = EmbeddedServer(var / "postgres", say=progress.say)
 
     def stop() -> None:
-        with progress.step("stopping PostgreSQL"):
-            server.stop()
+        if server.is_running():
+            with progress.step("stopping PostgreSQL"):
+                server.stop()
 
     undo.callback(stop)
     with progress.step("starting PostgreSQL"):

@@ -24,7 +24,7 @@ class Address:
 
     @property
     def url(self) -> str:
-        """The address as a browser takes it; all interfaces are reached through this machine's own."""
+        """The address as a browser on this machine takes it."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host)  # noqa: S104
         return f"http://{host}:{self.port}/" if host else f"http://{self.bind}/"
 
@@ -51,7 +51,7 @@ class Address:
             return f"Port {self.port} on {self.host} is taken by another program."
         if error.errno == errno.EACCES:
             return f"Port {self.port} is reserved for the system's own services."
-        return f"SRVC cannot listen on {self.bind}: {error.strerror}."
+        return f"No program may listen on {self.bind}: {error.strerror}."
 
     def _way_out(self) -> str:
         other = 8001 if self.port == 8000 else 8000
@@ -64,6 +64,6 @@ def from_environment() -> Address:
     text = os.environ.get("PORT", "").strip() or "8000"
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise LaunchError(
-            f"PORT={text} is no port (1 to 65535). {_NOTHING} Correct PORT, or leave it out for 8000."
+            f"PORT={text} is no port (1 to 65535). {_NOTHING} Correct it, or leave it out for 8000."
         )
     return Address(host, int(text))

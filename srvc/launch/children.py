@@ -60,7 +60,9 @@ class Child:
             pause = min(2.0 ** (self._crashes - 1), _LONGEST_PAUSE)
             self._due = now + pause
             code = self._process.returncode
-            say(f"the {self.name} stopped unexpectedly ({code}); starting it again in {pause:.0f} s")
+            say(
+                f"the {self.name} stopped unexpectedly ({code}); starting it again in {pause:.0f} s"
+            )
         elif now >= self._due:
             self.start()
 

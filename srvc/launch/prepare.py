@@ -112,5 +112,3 @@ def _static_digest() -> str:
             status = Path(storage.path(path)).stat()
             seen.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
     return seen.hexdigest()
-
-
