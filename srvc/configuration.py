@@ -134,7 +134,8 @@ class Configuration:
             port = config.get("PORT") or 5432
             complete = all(config.get(key) for key in ("NAME", "USER", "HOST"))
             if scheme in _POSTGRES and complete and 0 < int(port) < 2**16:
-                return config
+                # A socket's folder stands in the host's place, with its slashes as %2F.
+                return {**config, "HOST": unquote(config["HOST"])}
         except Exception:  # noqa: BLE001  (whatever the parser met, the URL is the problem)
             config = {}
         self.report("invalid", variable, "is no address of a PostgreSQL database", fix)
