@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parseaddr
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import environ
 
