@@ -131,6 +131,7 @@ class Configuration:
             return {}
         try:
             config = dict(self._env.db_url_config(self.text(variable)))
+            config["HOST"] = unquote(config["HOST"])  # a socket's folder: @%2Frun%2Fpostgresql/NAME
             scheme = self.text(variable).partition("://")[0]
             port = config.get("PORT") or 5432
             complete = all(config.get(key) for key in ("NAME", "USER", "HOST"))
