@@ -14,6 +14,7 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 from ops.postgres.roles import APP, OWNER
 
@@ -131,15 +132,14 @@ class Configuration:
             return {}
         try:
             config = dict(self._env.db_url_config(self.text(variable)))
-            config["HOST"] = unquote(config["HOST"])  # a socket's folder: @%2Frun%2Fpostgresql/NAME
+            config["HOST"] = unquote(config["HOST"] or "")  # a socket's folder: %2Frun%2Fpostgresql
             scheme = self.text(variable).partition("://")[0]
             port = config.get("PORT") or 5432
             complete = all(config.get(key) for key in ("NAME", "USER", "HOST"))
             if scheme in _POSTGRES and complete and 0 < int(port) < 2**16:
-                # A socket's folder stands in the host's place, with its slashes as %2F.
-                return {**config, "HOST": unquote(config["HOST"])}
-        except Exception:  # noqa: BLE001  (whatever the parser met, the URL is the problem)
-            config = {}
+                return config
+        except (ValueError, KeyError, ImproperlyConfigured):
+            pass  # whatever the parser met, the address is the problem
         self.report("invalid", variable, "is no address of a PostgreSQL database", fix)
         return {}
 
@@ -148,7 +148,7 @@ class Configuration:
         fix = f"Set for example {variable}=smtp+tls://LOGIN:PASSWORD@smtp.example.com:587."
         try:
             config: dict[str, Any] = self._env.email_url_config(self.text(variable) or default)
-        except Exception:  # noqa: BLE001  (as above)
+        except (ValueError, KeyError, ImproperlyConfigured):
             self.report("invalid", variable, "is no address of a mail server", fix)
             return {}
         if config["EMAIL_BACKEND"].endswith("smtp.EmailBackend") and not config["EMAIL_HOST"]:

@@ -98,6 +98,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
+    "srvc.two_factor.middleware.TwoFactorMiddleware",
     "ops.rls.middleware.RowSecurityMiddleware",
     "crm.middleware.AccountTimeZoneMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -204,7 +205,7 @@ RLS_TABLE_GRANTS: dict[str, dict[str, str]] = {
 }
 
 # Tables that only the owner reaches, and knowingly so.
-RLS_OWNER_ONLY_TABLES: list[str] = []
+RLS_OWNER_ONLY_TABLES = ["pghistory_context"]  # unused: see PGHISTORY_* below
 
 # History: who and what are columns filled by the database (crm/models/history.py), so a change by
 # raw SQL is told apart as well, and no shared context table could leak between accounts.
@@ -368,4 +369,10 @@ UNFOLD: dict[str, Any] = {
     "DASHBOARD_CALLBACK": "srvc.dashboard.dashboard",
     "STYLES": [lambda request: static("srvc/admin.css")],
     "SIDEBAR": SIDEBAR,
+    "ACCOUNT": {
+        "navigation": [
+            {"title": "Change password", "link": reverse_lazy("admin:password_change")},
+            {"title": "Two-factor sign-in", "link": reverse_lazy("admin:two_factor")},
+        ]
+    },
 }

@@ -1,7 +1,90 @@
-"""The one admin site."""
+"""The one admin site, with everything about signing in under it."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import views as auth_views
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, URLResolver, path, reverse_lazy
 from unfold.sites import UnfoldAdminSite
 
+from srvc.login_role import as_login
 
-class SrvcAdminSite(UnfoldAdminSite):
-    """SRVC's admin."""
+
+class SrvcAdminSite(UnfoldAdminSite):  # type: ignore[misc]
+    """SRVC's admin: Unfold's pages, sign-in outside the request's role, second factors."""
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Staff only, and nobody who still owes a second factor (srvc.two_factor.middleware)."""
+        return super().has_permission(request) and not getattr(request, "second_factor_missing", "")
+
+    def get_urls(self) -> list[URLResolver | URLPattern]:
+        """Unfold's pages and those of srvc.two_factor and of forgotten passwords."""
+        from srvc.two_factor import views
+
+        return [
+            path("two-factor/", as_login(views.manage), name="two_factor"),
+            path("two-factor/verify/", as_login(views.verify), name="two_factor_verify"),
+            *self._password_reset_urls(),
+            *super().get_urls(),
+        ]
+
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Sign in; the database may be asked about everybody, by the bare login only."""
+        return as_login(super().login)(request, extra_context)  # type: ignore[return-value]
+
+    def logout(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Sign out."""
+        return as_login(super().logout)(request, extra_context)  # type: ignore[return-value]
+
+    def password_change(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Change one's own password."""
+        return as_login(super().password_change)(request, extra_context)  # type: ignore[return-value]
+
+    def _password_reset_urls(self) -> list[URLPattern]:
+        from srvc.forms import PasswordResetForm, SetPasswordForm
+
+        def view(cls: type[Any], **options: Any) -> Any:
+            def page(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+                options["extra_context"] = self.each_context(request)
+                return cls.as_view(**options)(request, **kwargs)
+
+            return as_login(page)
+
+        return [
+            path(
+                "password-reset/",
+                view(
+                    auth_views.PasswordResetView,
+                    form_class=PasswordResetForm,
+                    success_url=reverse_lazy("admin:password_reset_done"),
+                ),
+                name="admin_password_reset",
+            ),
+            path(
+                "password-reset/sent/",
+                view(auth_views.PasswordResetDoneView),
+                name="password_reset_done",
+            ),
+            path(
+                "password-reset/<uidb64>/<token>/",
+                view(
+                    auth_views.PasswordResetConfirmView,
+                    form_class=SetPasswordForm,
+                    success_url=reverse_lazy("admin:password_reset_complete"),
+                ),
+                name="password_reset_confirm",
+            ),
+            path(
+                "password-reset/done/",
+                view(auth_views.PasswordResetCompleteView),
+                name="password_reset_complete",
+            ),
+        ]

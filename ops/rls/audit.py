@@ -17,17 +17,17 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ops.postgres.roles import ADMIN, APP, MEMBER, OWNER, PUBLIC, REQUEST_ROLES
 
 _ROLES = {"app": APP, "member": MEMBER, "admin": ADMIN, "public": PUBLIC}
-_BECOMES = {
-    "rolsuper": ("is a superuser", "NOSUPERUSER"),
-    "rolbypassrls": ("has BYPASSRLS", "NOBYPASSRLS"),
-    "rolcreaterole": ("has CREATEROLE", "NOCREATEROLE"),
-    "rolreplication": ("has REPLICATION", "NOREPLICATION"),
-}
+_ATTRIBUTES = (
+    ("is a superuser", "NOSUPERUSER"),
+    ("has BYPASSRLS", "NOBYPASSRLS"),
+    ("has CREATEROLE", "NOCREATEROLE"),
+    ("has REPLICATION", "NOREPLICATION"),
+)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One way past row security: a stable id, what is wrong, and the SQL or command that ends it."""
+    """One way past row security: a stable id, what is wrong, the SQL or command that ends it."""
 
     id: str
     message: str
@@ -101,7 +101,11 @@ def _declared(table: str) -> list[str]:
 
 
 def _attributes(cursor: Any, role: str) -> list[Finding]:
-    cursor.execute(f"SELECT {', '.join(_BECOMES)} FROM pg_roles WHERE rolname = %s", [role])
+    cursor.execute(
+        "SELECT rolsuper, rolbypassrls, rolcreaterole, rolreplication FROM pg_roles"
+        " WHERE rolname = %s",
+        [role],
+    )
     row = cursor.fetchone()
     if row is None:
         return [
@@ -117,7 +121,7 @@ def _attributes(cursor: Any, role: str) -> list[Finding]:
             f"{role} {words}, so rows of one account would be open to another.",
             f'As a superuser run: ALTER ROLE "{role}" {remedy};',
         )
-        for value, (words, remedy) in zip(row, _BECOMES.values(), strict=True)
+        for value, (words, remedy) in zip(row, _ATTRIBUTES, strict=True)
         if value
     ]
 

@@ -1,0 +1,34 @@
+"""Forms of people who can't sign in yet, or no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth import forms
+from unfold.widgets import BASE_INPUT_CLASSES, UnfoldAdminPasswordWidget
+
+from crm.models import User
+
+
+class PasswordResetForm(forms.PasswordResetForm):
+    """Sends a link to whoever signs in with the address; says the same when nobody does."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["email"].widget.attrs["class"] = " ".join(BASE_INPUT_CLASSES)
+
+    def get_users(self, email: str) -> Iterable[User]:  # type: ignore[override]
+        """Also people who never had a password: this is how a new owner sets the first."""
+        return User.objects.filter(email__iexact=email, is_active=True)
+
+
+class SetPasswordForm(forms.SetPasswordForm[User]):
+    """A new password, twice."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("new_password1", "new_password2"):
+            self.fields[name].widget = UnfoldAdminPasswordWidget(
+                attrs={"autocomplete": "new-password"}
+            )
