@@ -68,7 +68,7 @@ def require_logins(*, embedded: bool, environment: str) -> None:
                 "superuser's URL in DATABASE_ADMIN_URL"
             )
             raise LaunchError(
-                f"{login} cannot sign in to the database: {one_line(error)} {_UNREACHABLE} {hint}."
+                f"{login} cannot sign in to the database: {one_line(error)}. {_UNREACHABLE} {hint}."
             ) from None
 
 

@@ -1,0 +1,98 @@
+"""`make run` on an empty machine, again, after SIGTERM and after kill -9: one long story.
+
+It is one test because the first run, with its migrations, is what takes the time.
+"""
+
+import os
+import signal
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+
+from ops.postgres.embedded import EmbeddedServer
+from tests.launch.conftest import Installation
+
+
+def answers(url: str) -> bool:
+    with urllib.request.urlopen(f"{url}admin/login/", timeout=10) as response:  # noqa: S310
+        return bool(response.status == 200)
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Return the command lines of whatever still runs for this folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ", "status"]):
+        environment = process.info["environ"] or {}
+        ours = environment.get("SRVC_VAR") == str(folder)
+        if (ours or str(folder) in " ".join(process.info["cmdline"] or [])) and (
+            process.info["status"] != psutil.STATUS_ZOMBIE
+        ):
+            found.append(" ".join(process.info["cmdline"] or []))
+    return found
+
+
+def test_it_comes_up_comes_back_and_leaves_nothing_behind(installation: Installation) -> None:
+    # An empty machine: everything is made, and the way in is printed.
+    first = installation.launch()
+    first.wait_for("Ctrl-C stops it.", seconds=300)
+    assert f"SRVC is at {installation.url}" in first.said
+    assert "Sign in as owner@demo.example; the password is DEMO_PASSWORD in .env." in first.said
+    assert answers(installation.url)
+    assert installation.file.stat().st_mode & 0o777 == 0o600
+    secrets = installation.file.read_text()
+    names = [line.split("=")[0] for line in secrets.splitlines() if not line.startswith("#")]
+    assert names == ["SECRET_KEY", "DEMO_PASSWORD", "SRVC_OWNER_PASSWORD", "SRVC_APP_PASSWORD"]
+    for value in (line.split("=", 1)[1] for line in secrets.splitlines() if "=" in line):
+        assert value not in first.said
+
+    # Another run beside it is refused, and the first one is not disturbed.
+    beside = installation.launch()
+    assert beside.wait() == 1
+    assert f"already runs in this folder (process {first.process.pid})" in beside.said
+    assert answers(installation.url)
+
+    # SIGTERM stops all of it.
+    assert first.stop() == 0
+    assert "SRVC has stopped; the data is safe in its place." in first.said
+    assert processes_of(installation.var) == []
+
+    # A second run is up quickly, with the same secrets and nothing loaded twice.
+    began = time.monotonic()
+    second = installation.launch()
+    second.wait_for("Ctrl-C stops it.")
+    assert time.monotonic() - began < 10
+    assert installation.file.read_text() == secrets
+
+    # A worker that dies is started again.
+    worker = installation.pid_of("worker")
+    os.kill(worker, signal.SIGKILL)
+    second.wait_for("the worker stopped unexpectedly (-9); starting it again in 1 s")
+    deadline = time.monotonic() + 20
+    while installation.pid_of("worker") == worker and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert installation.pid_of("worker") != worker
+
+    # kill -9 of the launcher alone, then of everything: the next run recovers.
+    second.process.kill()
+    second.wait()
+    third = installation.launch()
+    third.wait_for("Ctrl-C stops it.")
+    assert "was already running on this data directory and is used as it is" in third.said
+    assert answers(installation.url)
+    server = EmbeddedServer(installation.var / "postgres")
+    postmaster = int((server.home / "postmaster.pid").read_text().split("\n", 1)[0])
+    victims = [installation.pid_of("web server"), installation.pid_of("worker"), postmaster]
+    for pid in (third.process.pid, *victims):
+        os.kill(pid, signal.SIGKILL)
+    third.wait()
+    fourth = installation.launch()
+    fourth.wait_for("Ctrl-C stops it.")
+    assert "PostgreSQL is recovering" in fourth.said
+    assert answers(installation.url)
+
+    # Ctrl-C, as the terminal sends it: to the whole group at once.
+    os.killpg(fourth.process.pid, signal.SIGINT)
+    assert fourth.wait() == 0
+    assert processes_of(installation.var) == []
