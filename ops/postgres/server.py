@@ -40,7 +40,7 @@ def facts(connection: Connection) -> ServerFacts:
         " current_setting('data_checksums')::bool, pg_is_in_recovery(), current_user,"
         " (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"
     ).fetchone()
-    assert row is not None  # noqa: S101  (a SELECT without FROM has one row)
+    assert row is not None
     return ServerFacts(*row)
 
 

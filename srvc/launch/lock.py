@@ -47,7 +47,7 @@ class RunLock:
 
     def tell(self, state: str, address: str) -> None:
         """Record what this run is doing, for another one that finds the lock taken."""
-        assert self._file is not None  # noqa: S101  (only the holder tells)
+        assert self._file is not None
         self._file.truncate(0)
         self._file.write(json.dumps({"pid": os.getpid(), "state": state, "address": address}))
         self._file.flush()
