@@ -59,7 +59,7 @@ ROOT_URLCONF = "srvc.urls"
 WSGI_APPLICATION = "srvc.wsgi.application"
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",  # leaves the site to srvc.sites
     "unfold.contrib.filters",
     "unfold.contrib.forms",
     "django.contrib.auth",
