@@ -1,0 +1,1 @@
+"""The kinds of rows that can be imported, one file each."""
