@@ -6,9 +6,21 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth import forms
+from unfold.forms import AuthenticationForm
 from unfold.widgets import BASE_INPUT_CLASSES, UnfoldAdminPasswordWidget
 
 from crm.models import User
+
+
+class SignInForm(AuthenticationForm):  # type: ignore[misc]
+    """E-mail address and password; one answer to every wrong pair."""
+
+    error_messages = {
+        "invalid_login": "This e-mail address and password don't belong together, or the sign-in "
+        "is not active.",
+        "inactive": "This e-mail address and password don't belong together, or the sign-in is "
+        "not active.",
+    }
 
 
 class PasswordResetForm(forms.PasswordResetForm):
@@ -23,7 +35,7 @@ class PasswordResetForm(forms.PasswordResetForm):
         return User.objects.filter(email__iexact=email, is_active=True)
 
 
-class SetPasswordForm(forms.SetPasswordForm[User]):
+class SetPasswordForm(forms.SetPasswordForm):  # type: ignore[type-arg]  # not generic at run time
     """A new password, twice."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

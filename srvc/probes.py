@@ -44,6 +44,7 @@ class ProbeMiddleware:
             status=503 if failing else 200,
         )
         response["Cache-Control"] = "no-store"
+        response["Content-Length"] = str(len(response.content))
         return response
 
     def _recent(self) -> list[str]:

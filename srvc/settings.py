@@ -351,6 +351,9 @@ STORAGES: dict[str, dict[str, Any]] = {
     },
 }
 
+# The largest file that may be imported (crm/imports).
+IMPORT_MAX_BYTES: int = read.number("IMPORT_MAX_MEGABYTES", 100, least=1, most=2_000) * 1_000_000
+
 # --- tasks and schedule ------------------------------------------------------------------------
 
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
@@ -369,6 +372,8 @@ UNFOLD: dict[str, Any] = {
     "DASHBOARD_CALLBACK": "srvc.dashboard.dashboard",
     "STYLES": [lambda request: static("srvc/admin.css")],
     "SIDEBAR": SIDEBAR,
+    "SITE_URL": None,  # there is no other site to return to
+    "LOGIN": {"form": "srvc.forms.SignInForm"},
     "ACCOUNT": {
         "navigation": [
             {"title": "Change password", "link": reverse_lazy("admin:password_change")},
