@@ -94,8 +94,9 @@ class InvoiceQuerySet(models.QuerySet["Invoice"]):
         return list(
             self.counted()
             .filter(issue_date__gte=start, issue_date__lt=end)
+            .annotate(month=TruncMonth("issue_date"))
             .order_by("currency", "month")
-            .values_list("currency", month=TruncMonth("issue_date"))
+            .values_list("currency", "month")
             .annotate(amount=Sum("total"))
         )
 

@@ -1,0 +1,208 @@
+"""What the pages of every account's table have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib.admin.views.main import ChangeList as DjangoChangeList
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db import models
+from django.http import HttpRequest
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from django.contrib.admin.widgets import AutocompleteSelect
+
+from crm.admin.buttons import ButtonsMixin
+from crm.admin.changelist import BoundedPaginator, ChangeList, EstimatingPaginator
+from crm.admin.export import ExportMixin
+from crm.admin.forms import AccountModelForm, RefusableForm
+from crm.admin.history import HistoryMixin
+from crm.admin.looks import ModelAdmin, TabularInline
+from crm.admin.refusals import RefusalMixin
+from crm.models import Account
+
+# Smallest and largest values that the tables' checks allow, told at the field.
+_LIMITS: dict[str, tuple[Any, Any]] = {
+    "unit_price": (0, None),
+    "discount_total": (0, None),
+    "discount_percent": (0, 100),
+    "tax_rate": (0, 100),
+}
+
+
+def is_platform_administrator(request: HttpRequest) -> bool:
+    """Whether whoever asks sees every account."""
+    return bool(getattr(request.user, "is_platform_administrator", False))
+
+
+class FieldsMixin:
+    """Form fields that tell the tables' limits before the database has to."""
+
+    def formfield_for_dbfield(
+        self, db_field: models.Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
+        low, high = _LIMITS.get(db_field.name, (None, None))
+        if isinstance(field, forms.DecimalField):
+            field.widget.attrs["inputmode"] = "decimal"
+            for limit, name in ((low, "min"), (high, "max")):
+                if limit is not None:
+                    field.widget.attrs[name] = limit
+            if db_field.name == "quantity":
+                field.validators.append(_more_than_zero)
+            if low is not None:
+                field.validators.append(forms.DecimalField(min_value=low).validators[-1])
+            if high is not None:
+                field.validators.append(forms.DecimalField(max_value=high).validators[-1])
+        return field
+
+
+class BaseModelAdmin(RefusalMixin, HistoryMixin, ButtonsMixin, ExportMixin, FieldsMixin, ModelAdmin):  # type: ignore[misc]
+    """Fast lists, buttons, CSV export, history, and refusals shown as errors."""
+
+    form: type[forms.ModelForm[Any]] = RefusableForm
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+    list_max_show_all = 0
+    list_filter_submit = True
+    list_fullwidth = True
+    warn_unsaved_form = True
+    change_list_template = "crm/admin/change_list.html"
+    search_help_text = "Search"
+    # Columns a member may sort by; over every account's rows no index would serve them.
+    sortable: ClassVar[Sequence[str]] = ()
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DjangoChangeList]:
+        return ChangeList
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any
+    ) -> Paginator[Any]:
+        everywhere = is_platform_administrator(request)
+        paginator = EstimatingPaginator if everywhere else self.paginator
+        return paginator(queryset, per_page, *args, **kwargs)
+
+    def get_sortable_by(self, request: HttpRequest) -> Sequence[str]:  # type: ignore[override]
+        return () if is_platform_administrator(request) else self.sortable
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
+    ) -> tuple[models.QuerySet[Any], bool]:
+        everywhere = is_platform_administrator(request)
+        search = getattr(queryset, "matching", None)
+        if everywhere:
+            search = getattr(queryset, "matching_everywhere", search)
+        if search is None:
+            return super().get_search_results(request, queryset, search_term)
+        return (search(search_term) if search_term.strip() else queryset), False
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        base = kwargs.get("form", self.form)
+        kwargs["form"] = type(base.__name__, (base,), {"request": request})
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def has_work_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may move a row along, also one too final to be edited."""
+        return super().has_change_permission(request, obj)
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        actions = super().get_actions(request)
+        # One row may refuse for all; deleting is for one row at a time, on its page.
+        actions.pop("delete_selected", None)
+        return actions
+
+
+class AccountModelAdmin(BaseModelAdmin):
+    """A table whose rows belong to accounts."""
+
+    form = AccountModelForm
+    # Whether a platform administrator names the account of a new row; others have a parent row.
+    parentless = False
+
+    def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
+        columns = tuple(super().get_list_display(request))
+        if not is_platform_administrator(request):
+            return columns
+        return (*columns, "account")
+
+    def get_list_filter(self, request: HttpRequest) -> Sequence[Any]:
+        filters = tuple(super().get_list_filter(request))
+        if not is_platform_administrator(request):
+            return filters
+        return (*filters, ("account", AutocompleteSelectFilter))
+
+    def get_list_select_related(self, request: HttpRequest) -> Sequence[str]:
+        related = super().get_list_select_related(request)
+        assert not isinstance(related, bool)
+        return (*related, "account") if is_platform_administrator(request) else related
+
+    list_select_related: Sequence[str] = ()
+
+    def asks_account(self, request: HttpRequest, obj: Any) -> bool:
+        """Whether the form has the field `account`."""
+        return self.parentless and obj is None and is_platform_administrator(request)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if self.asks_account(request, obj) or (obj and is_platform_administrator(request)):
+            return [(None, {"fields": ("account",)}), *fieldsets]
+        return fieldsets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Sequence[Any]:
+        fields = tuple(super().get_readonly_fields(request, obj))
+        return (*fields, "account") if obj and is_platform_administrator(request) else fields
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        if self.asks_account(request, obj):
+            if kwargs.get("fields"):
+                kwargs["fields"] = [name for name in kwargs["fields"] if name != "account"]
+            choice = forms.ModelChoiceField(
+                Account.objects.all(),
+                widget=AutocompleteSelect(
+                    self.model._meta.get_field("account"), self.admin_site
+                ),
+            )
+            kwargs["form"] = type(self.form.__name__, (self.form,), {"account": choice})
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def save_related(
+        self, request: HttpRequest, form: forms.ModelForm[Any], formsets: Any, change: bool
+    ) -> None:
+        super().save_related(request, form, formsets, change)
+        # Numbers, dates and names are the database's: messages and the log should show them.
+        form.instance.refresh_from_db()
+
+
+class AccountInline(FieldsMixin, TabularInline):  # type: ignore[misc]
+    """Rows of an account below their parent, which lends them its account."""
+
+    form: type[forms.ModelForm[Any]] = AccountModelForm
+    extra = 0
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        related = [
+            name
+            for name in self.get_autocomplete_fields(request)
+            if name in self.get_readonly_fields(request)
+        ]
+        return super().get_queryset(request).select_related(*related)
+
+
+def _more_than_zero(value: Any) -> None:
+    if value <= 0:
+        raise ValidationError("This has to be more than zero.")
+
+
+__all__ = [
+    "AccountInline",
+    "AccountModelAdmin",
+    "BaseModelAdmin",
+    "is_platform_administrator",
+]
