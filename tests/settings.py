@@ -23,9 +23,10 @@ for leftover in ("PORT", "HOST", "DEMO_PASSWORD", "DATABASE_ADMIN_URL"):
     os.environ.pop(leftover, None)
 
 from srvc.settings import *  # noqa: E402, F403
-from srvc.settings import DATABASES, STORAGES  # noqa: E402
+from srvc.settings import DATABASES, STATIC_ROOT, STORAGES  # noqa: E402
 
 # Files as they stand in the source: tests do not collect them first.
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns about a missing folder
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 # Signing in is not what most tests are about, and a real hash takes 50 ms each time.
 PASSWORD_HASHERS = [

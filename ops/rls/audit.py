@@ -128,7 +128,7 @@ def _attributes(cursor: Any, role: str) -> list[Finding]:
 
 def _owned(cursor: Any, role: str, database: str) -> list[Finding]:
     cursor.execute(
-        "SELECT min(c.oid::regclass::text), count(*) FROM pg_class c"
+        "SELECT min(c.relname), count(*) FROM pg_class c"
         " JOIN pg_roles r ON r.oid = c.relowner"
         " WHERE r.rolname = %s AND c.relkind IN ('r', 'p', 'v', 'm') AND c.relpersistence <> 't'",
         [role],
@@ -139,7 +139,7 @@ def _owned(cursor: Any, role: str, database: str) -> list[Finding]:
     return [
         Finding(
             "ops.E102",
-            f"{role} owns {count} tables (one is {example}), and an owner may switch row security "
+            f"{role} owns {count} table(s) such as {example}, and an owner may switch row security "
             "off.",
             f"As a superuser run in the database {database}: REASSIGN OWNED BY "
             f'"{role}" TO {OWNER};',
