@@ -53,7 +53,9 @@ def _one_table(table: StagingTable, fields: Sequence[Field], to_row: ToRow) -> S
     return stage
 
 
-def _marks(table: StagingTable, target: str, rules: Sequence[DuplicateRule]) -> Callable[[Sheet], None]:
+def _marks(
+    table: StagingTable, target: str, rules: Sequence[DuplicateRule]
+) -> Callable[[Sheet], None]:
     return lambda sheet: mark_duplicates(sheet, table, target, rules)
 
 
@@ -63,7 +65,7 @@ def _resolve_jobs(sheet: Sheet) -> None:
 
 
 def _check_invoices(files: Sequence[File]) -> list[Problem]:
-    problems = []
+    problems: list[Problem] = []
     headers = lines = False
     for file in files:
         is_header = invoices.names_customer(file.columns)
@@ -97,9 +99,7 @@ def _stage_invoices(
             "counts_as_paid": invoices.counts_as_paid(file.columns, file.id_column),
             "force_paid": options.paid,
         }
-        return staged_rows(
-            sheet, file, invoices.HEADER_FIELDS, invoices.to_header, extra, limit
-        )
+        return staged_rows(sheet, file, invoices.HEADER_FIELDS, invoices.to_header, extra, limit)
 
     def line_rows(file: File) -> Iterator[tuple[Any, ...]]:
         fields = (invoices.HEADER_FIELDS[0], *invoices.LINE_FIELDS)

@@ -10,7 +10,7 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from crm.imports.problems import ImportRefused
+from crm.imports.problems import ImportRefusedError
 from crm.imports.run import Summary
 from crm.imports.staging import Progress as ProgressCallback
 
@@ -82,7 +82,7 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         yield "A dry run: nothing was changed."
 
 
-def refusal_lines(refusal: ImportRefused) -> Iterator[str]:
+def refusal_lines(refusal: ImportRefusedError) -> Iterator[str]:
     """Every problem kept, how many there are beyond, and what that means."""
     for problem in refusal.problems:
         yield str(problem)

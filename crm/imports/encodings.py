@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from charset_normalizer import from_bytes
 
-from crm.imports.problems import ImportRefused, refuse
+from crm.imports.problems import ImportRefusedError, refuse
 
 _BLOCK = 1 << 20
 _BOMS = (
@@ -40,7 +40,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
 def detect_encoding(stream: BinaryIO, *, file: str) -> str:
     """The encoding of a file as Python names it, and the stream back at its start.
 
-    Raises ImportRefused for a file that is no text or is in two encodings at once.
+    Raises ImportRefusedError for a file that is no text or is in two encodings at once.
     """
     head = stream.read(1 << 16)
     stream.seek(0)
@@ -125,10 +125,9 @@ def _legacy_encoding(stream: BinaryIO, bad_line: int, file: str) -> str:
     return best.encoding
 
 
-def _half_encoded(line: int, file: str) -> ImportRefused:
+def _half_encoded(line: int, file: str) -> ImportRefusedError:
     return refuse(
-        "The file is UTF-8 up to here and something else from here on. "
-        "Export it again as UTF-8.",
+        "The file is UTF-8 up to here and something else from here on. Export it again as UTF-8.",
         line=line,
         file=file,
     )

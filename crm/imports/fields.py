@@ -65,12 +65,20 @@ class Field:
 
 def line(model: type[models.Model], column: str) -> Parser:
     """A line of text as long as the column takes."""
-    return short(model._meta.get_field(column).max_length or 200)
+    return short(limit(model, column))
 
 
-def short(limit: int) -> Parser:
+def limit(model: type[models.Model], column: str) -> int:
+    """How many characters a column takes."""
+    field = model._meta.get_field(column)
+    assert isinstance(field, models.CharField)
+    assert field.max_length
+    return field.max_length
+
+
+def short(length: int) -> Parser:
     """A line of text up to a number of characters."""
-    return lambda text, context: values.to_line(text, limit)
+    return lambda text, context: values.to_line(text, length)
 
 
 def notes(text: str, context: Context) -> str:
@@ -106,7 +114,7 @@ def percent(text: str, context: Context) -> Any:
     """A percentage from 0 to 100, with or without its sign."""
     number = amount(7, 4)(text.rstrip("% "), context)
     if number > 100:
-        raise values.ValueRefused(f"{values.shown(text)} is more than 100 %.")
+        raise values.ValueRefusedError(f"{values.shown(text)} is more than 100 %.")
     return number
 
 
@@ -116,7 +124,7 @@ def fraction(text: str, context: Context) -> Any:
         return percent(text, context)
     number = amount(7, 6)(text, context)
     if number > 1:
-        raise values.ValueRefused(
+        raise values.ValueRefusedError(
             f"{values.shown(text)} is no share from 0 to 1. "
             "If it is a percentage, call the column “Discount %”."
         )
@@ -145,7 +153,7 @@ def choice(words: Mapping[str, str]) -> Parser:
         word = " ".join(text.casefold().replace("_", " ").replace("-", " ").split())
         if word not in words:
             known = ", ".join(sorted(filter(None, set(words.values()))))
-            raise values.ValueRefused(f"{values.shown(text)} is unknown; SRVC knows {known}.")
+            raise values.ValueRefusedError(f"{values.shown(text)} is unknown; SRVC knows {known}.")
         return words[word]
 
     return parse

@@ -8,10 +8,10 @@ from typing import Any
 
 from crm.imports.fields import Context, Field
 from crm.imports.headers import Columns, check_mapping, missing, recognise, simplify
-from crm.imports.problems import ImportRefused, Problem, Problems
+from crm.imports.problems import ImportRefusedError, Problem, Problems
 from crm.imports.reading import Source, Table
 from crm.imports.staging import Sheet
-from crm.imports.values import ValueRefused, clean
+from crm.imports.values import ValueRefusedError, clean
 
 ToRow = Callable[[dict[str, Any], Context], tuple[Any, ...] | None]
 _REPORT_EVERY = 1_000
@@ -69,7 +69,7 @@ class File:
 def recognise_files(
     sources: Sequence[Source], fields: Sequence[Field], options: Options
 ) -> list[File]:
-    """Open each file once and recognise its columns. Raises ImportRefused, see `reading`."""
+    """Open each file once and recognise its columns. Raises ImportRefusedError, see `reading`."""
     heads = []
     for source in sources:
         with Table(source, encoding=options.encoding, delimiter=options.delimiter) as table:
@@ -111,7 +111,7 @@ def staged_rows(
             row |= extra
             try:
                 staged = to_row(row, context)
-            except ValueRefused as error:
+            except ValueRefusedError as error:
                 sheet.problems.add(Problem(line, str(error), file=file.shown_name))
                 continue
             if staged is not None:
@@ -146,7 +146,7 @@ class _RowParser:
                     continue
                 try:
                     row[name] = parse(text, self.context)
-                except ValueRefused as error:
+                except ValueRefusedError as error:
                     column = self.file.columns.header[place]
                     self.problems.add(Problem(line, str(error), column, self.file.shown_name))
                     good = False
@@ -161,6 +161,6 @@ def stage_all(
     for file in files:
         try:
             yield from rows(file)
-        except ImportRefused as refusal:
+        except ImportRefusedError as refusal:
             named = (replace(problem, file=file.shown_name) for problem in refusal.problems)
             sheet.problems.extend(named)

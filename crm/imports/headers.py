@@ -55,7 +55,7 @@ def recognise(
 ) -> Columns:
     """Find the fields among a file's columns. `mapping` overrides: column to field, or to `-`.
 
-    Raises ImportRefused for a column that is there twice.
+    Raises ImportRefusedError for a column that is there twice.
     """
     names = [simplify(name) for name in header]
     _refuse_repeated(header, names, line=line, file=file)
@@ -82,9 +82,7 @@ def recognise(
     )
 
 
-def _refuse_repeated(
-    header: Sequence[str], names: Sequence[str], *, line: int, file: str
-) -> None:
+def _refuse_repeated(header: Sequence[str], names: Sequence[str], *, line: int, file: str) -> None:
     seen: dict[str, int] = {}
     for place, name in enumerate(names):
         if name and name in seen:
@@ -100,7 +98,7 @@ def _refuse_repeated(
 def check_mapping(
     mapping: Mapping[str, str], fields: Iterable[Field], headers: Iterable[Sequence[str]]
 ) -> dict[str, str]:
-    """A mapping with fields by their own names. Raises ImportRefused for unknown ones."""
+    """A mapping with fields by their own names. Raises ImportRefusedError for unknown ones."""
     by_name = {}
     for field in fields:
         by_name[simplify(field.name)] = field.name
@@ -122,7 +120,13 @@ def check_mapping(
 
 
 def missing(
-    columns: Columns, fields: Iterable[Field], wanted: Sequence[str], what: str, *, line: int, file: str
+    columns: Columns,
+    fields: Iterable[Field],
+    wanted: Sequence[str],
+    what: str,
+    *,
+    line: int,
+    file: str,
 ) -> Problem | None:
     """The problem of a file in which none of the wanted fields was recognised; None if one was."""
     if any(name in columns for name in wanted):

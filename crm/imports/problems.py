@@ -56,12 +56,12 @@ class Problems:
         return self.count > 0
 
     def refuse(self) -> None:
-        """Raise ImportRefused when there is any problem."""
+        """Raise ImportRefusedError when there is any problem."""
         if self:
-            raise ImportRefused(self.first, self.count)
+            raise ImportRefusedError(self.first, self.count)
 
 
-class ImportRefused(CrmError):
+class ImportRefusedError(CrmError):
     """The file can't come in as it is. Nothing was imported."""
 
     def __init__(self, problems: Iterable[Problem], count: int | None = None) -> None:
@@ -71,13 +71,13 @@ class ImportRefused(CrmError):
         super().__init__(f"{things} found. Nothing was imported; correct the file and try again.")
 
 
-class ImportCancelled(CrmError):
+class ImportCancelledError(CrmError):
     """Somebody stopped the import. Nothing was imported."""
 
     def __init__(self) -> None:
         super().__init__("Cancelled. Nothing was imported.")
 
 
-def refuse(text: str, *, line: int = 0, column: str = "", file: str = "") -> ImportRefused:
-    """An ImportRefused with a single problem, to be raised."""
-    return ImportRefused([Problem(line, text, column, file)])
+def refuse(text: str, *, line: int = 0, column: str = "", file: str = "") -> ImportRefusedError:
+    """An ImportRefusedError with a single problem, to be raised."""
+    return ImportRefusedError([Problem(line, text, column, file)])

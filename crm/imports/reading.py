@@ -37,7 +37,7 @@ class Source:
 
     @classmethod
     def from_path(cls, path: Path) -> Source:
-        """A file on disk. Raises ImportRefused when it can't be read."""
+        """A file on disk. Raises ImportRefusedError when it can't be read."""
         try:
             size = path.stat().st_size
             with path.open("rb"):
@@ -98,10 +98,10 @@ class Table:
         return self._stream.tell() if not self._stream.closed else self.size
 
     def rows(self, problems: Problems) -> Iterator[Row]:
-        """Each row with the number of the line it begins on, as many fields as the header.
+        """Each row as many fields wide as the header, with the line it begins on.
 
-        Rows with more or fewer are put down as problems. Raises ImportRefused where the file can't
-        be read any further.
+        Rows with more or fewer are put down as problems. Raises ImportRefusedError where the file
+        can't be read any further.
         """
         width = len(self.header)
         empty = True
@@ -117,6 +117,10 @@ class Table:
                 line=self.header_line,
                 file=self.name,
             )
+
+    def sample(self) -> list[str]:
+        """The first row's fields, for people to recognise the columns by."""
+        return next(self._records, (0, []))[1]
 
     def _ragged(self, line: int, found: int) -> Problem:
         fields = "1 field" if found == 1 else f"{found} fields"
@@ -217,9 +221,8 @@ def _score(lines: Iterable[str], delimiter: str) -> tuple[float, int]:
     """How alike a separator splits the rows (0 to 1), and into how many fields at the header."""
     widths: list[int] = []
     try:
-        for fields in csv.reader(lines, delimiter=delimiter):
-            if any(fields):
-                widths.append(len(fields))
+        for fields in filter(any, csv.reader(lines, delimiter=delimiter)):
+            widths.append(len(fields))  # noqa: PERF401 - those before an error count
     except csv.Error:
         pass  # the sample may end inside quotes, or hold what is reported later with its line
     if not widths or widths[0] < 2:

@@ -51,9 +51,10 @@ def resolve_customers(sheet: Sheet, table: StagingTable) -> None:
         "WHERE e.user_id = %(account)s AND r.customer_ref <> '' AND e.external_id = r.customer_ref"
     )
     # An id that is not there is not made up for by a name: it would be another's job.
-    for key, column in (("lower(r.customer_email)", "lower(e.email)"), (
-        "lower(r.customer_name)", "lower(e.name)"
-    )):
+    for key, column in (
+        ("lower(r.customer_email)", "lower(e.email)"),
+        ("lower(r.customer_name)", "lower(e.name)"),
+    ):
         sheet.execute(
             f"UPDATE {table.name} r SET customer_id = found.id, candidates = found.count FROM ("
             f"SELECT {column} AS key, min(e.id) AS id, count(*) AS count FROM customers e "

@@ -12,7 +12,7 @@ from crm.imports.catalogue import KINDS, Kind
 from crm.imports.duplicates import Duplicate, count_duplicates
 from crm.imports.fields import Context
 from crm.imports.files import File, Options, recognise_files
-from crm.imports.problems import ImportRefused, Problems
+from crm.imports.problems import ImportRefusedError, Problems
 from crm.imports.reading import DELIMITER_NAMES, Source
 from crm.imports.staging import Progress, Sheet, silent
 from crm.models import Account, User
@@ -55,9 +55,9 @@ def run_import(
 ) -> Summary:
     """Import files of one kind into an account. Call it inside `acting_as`.
 
-    Rows that the account has already are skipped. Raises ImportRefused with every problem found,
-    by line, when any row can't come in, ImportCancelled when `progress` says so, and CrmError for
-    what the database refuses; nothing is imported then, and nothing on a dry run either.
+    Rows that the account has already are skipped. Raises ImportRefusedError with every problem
+    found, by line, when any row can't come in, ImportCancelledError when `progress` says so, and
+    CrmError for what the database refuses; nothing is imported then, nor on a dry run.
     """
     with transaction.atomic():
         prepare_connection(account)
@@ -98,7 +98,7 @@ def stage(
     progress: Progress = silent,
     limit: int | None = None,
 ) -> Sheet:
-    """Read the files into staging tables. Raises ImportRefused for missing columns."""
+    """Read the files into staging tables. Raises ImportRefusedError for missing columns."""
     missing = Problems()
     missing.extend(importer.check(files))
     missing.refuse()
@@ -149,4 +149,4 @@ def _drop_staging() -> None:
             cursor.execute(f"DROP TABLE {names}")
 
 
-__all__ = ["ImportRefused", "Options", "Summary", "run_import"]
+__all__ = ["ImportRefusedError", "Options", "Summary", "run_import"]

@@ -1,4 +1,4 @@
-"""Service sites of imported jobs: where the work is done, when that is not the customer's address."""
+"""Service sites of imported jobs: where work is done, if not at the customer's address."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ def _line(column: str) -> f.Parser:
 
 
 SITE_FIELDS = (
-    Field(
-        "site_name", "Site's name", "shipname propertyname locationname", _line("name")
-    ),
+    Field("site_name", "Site's name", "shipname propertyname locationname", _line("name")),
     Field(
         "site_address_line1",
         "Site's address",

@@ -27,7 +27,7 @@ _OWN_COLUMNS = (
 
 
 class Progress(Protocol):
-    """Told how far an import is; raises ImportCancelled when it is to stop."""
+    """Told how far an import is; raises ImportCancelledError when it is to stop."""
 
     def __call__(self, phase: str, done: int, total: int) -> None: ...
 
@@ -76,13 +76,15 @@ class Sheet:
         """
         with connection.cursor() as cursor:
             cursor.execute(sql, {**self._common, **values})
-            return cursor.rowcount
+            touched: int = cursor.rowcount
+            return touched
 
     def fetch(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
         """Run a query."""
         with connection.cursor() as cursor:
             cursor.execute(sql, {**self._common, **values})
-            return cursor.fetchall()
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
 
     @property
     def _common(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _DOT_THOUSANDS = re.compile(r"\d{1,3}(\.\d{3})+(,\d+)?\Z", re.ASCII)
 _COMMA_DECIMALS = re.compile(r"\d*,\d+\Z", re.ASCII)
 
 
-class ValueRefused(ValueError):
+class ValueRefusedError(ValueError):
     """The text can't be taken for what its column holds; the message says why."""
 
 
@@ -33,17 +33,17 @@ def clean(text: str) -> str:
 
 
 def to_line(text: str, limit: int) -> str:
-    """One line of text. Raises ValueRefused for formulas, control characters and too much text."""
+    """One line of text. Raises ValueRefusedError for formulas, control characters, too much."""
     text = _safe(text, strict=True)
     if "\n" in text or "\r" in text or "\t" in text:
         text = " ".join(text.split())
     if len(text) > limit:
-        raise ValueRefused(f"The text has {len(text):,} characters; {limit} fit.")
+        raise ValueRefusedError(f"The text has {len(text):,} characters; {limit} fit.")
     return text
 
 
 def to_notes(text: str) -> str:
-    """Text of any length and many lines. Raises ValueRefused for formulas."""
+    """Text of any length and many lines. Raises ValueRefusedError for formulas."""
     return _safe(text, strict=False).replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -54,12 +54,12 @@ def _safe(text: str, *, strict: bool) -> str:
         # A note may begin with a dash; a name may not, unless the rest is digits.
         harmless = _SIGNED_NUMBER.match(text) or (not strict and not _FORMULA_PARTS.search(text))
         if text[0] == "=" or not harmless:
-            raise ValueRefused(
+            raise ValueRefusedError(
                 f"{shown(text)} begins like a spreadsheet's formula. "
                 "Put a word in front, or take the sign away."
             )
     if _CONTROL.search(text):
-        raise ValueRefused("The text has control characters in it.")
+        raise ValueRefusedError("The text has control characters in it.")
     return text
 
 
@@ -69,23 +69,23 @@ def shown(text: str) -> str:
 
 
 def to_email(text: str) -> tuple[str, str]:
-    """The first e-mail address of a field, and the others. Raises ValueRefused for no address."""
+    """The first e-mail address of a field, and the others. Raises ValueRefusedError for none."""
     first, *others = re.split(r"[,;\s]+", text.strip(",; ")) or [""]
     try:
         validate_email(first)
     except ValidationError:
-        raise ValueRefused(f"{shown(text)} is no e-mail address.") from None
+        raise ValueRefusedError(f"{shown(text)} is no e-mail address.") from None
     if len(first) > 254:
-        raise ValueRefused("The e-mail address is longer than 254 characters.")
+        raise ValueRefusedError("The e-mail address is longer than 254 characters.")
     return first, ", ".join(others)
 
 
 def to_phone(text: str, limit: int) -> str:
-    """A phone number as written, `+` and all. Raises ValueRefused for what can't be one."""
+    """A phone number as written, `+` and all. Raises ValueRefusedError for what can't be one."""
     if not _PHONE.match(text) or sum(map(str.isdecimal, text)) < 3:
-        raise ValueRefused(f"{shown(text)} is no phone number.")
+        raise ValueRefusedError(f"{shown(text)} is no phone number.")
     if len(text) > limit:
-        raise ValueRefused(f"The phone number has {len(text)} characters; {limit} fit.")
+        raise ValueRefusedError(f"The phone number has {len(text)} characters; {limit} fit.")
     return text
 
 
@@ -94,7 +94,7 @@ def to_decimal(text: str, *, comma_decimals: bool = False) -> Decimal:
     """A number, with or without a currency and thousands separators; `(5)` is -5.
 
     `comma_decimals` says that the file comes from where 1,234 is less than two. Raises
-    ValueRefused for text, for infinity, and for what could be two numbers: money is not guessed.
+    ValueRefusedError for text, for infinity, and for what could be two numbers.
     """
     bare = _DECORATION.sub("", text).replace("\u2212", "-")
     sign = 1
@@ -104,7 +104,7 @@ def to_decimal(text: str, *, comma_decimals: bool = False) -> Decimal:
         sign, bare = (-sign if bare[0] == "-" else sign), bare[1:]
     if comma_decimals and re.fullmatch(r"\d{1,3}\.\d{3}", bare, re.ASCII) and bare[0] != "0":
         whole, fraction = bare.replace(".", ""), bare
-        raise ValueRefused(
+        raise ValueRefusedError(
             f"{shown(text)} could be {whole} or {fraction}. Write it without thousands separators."
         )
     if _PLAIN.match(bare):
@@ -117,7 +117,7 @@ def to_decimal(text: str, *, comma_decimals: bool = False) -> Decimal:
         return sign * Decimal(bare.replace(",", "."))
     if comma_decimals and _COMMA_THOUSANDS.match(bare):
         return sign * Decimal(bare.replace(",", ""))
-    raise ValueRefused(f"{shown(text)} is no number.")
+    raise ValueRefusedError(f"{shown(text)} is no number.")
 
 
 def to_amount(
@@ -126,26 +126,26 @@ def to_amount(
     """A number that fits a numeric(digits, places) column; below zero only when `signed`."""
     number = to_decimal(text, comma_decimals=comma_decimals)
     if number < 0 and not signed:
-        raise ValueRefused(f"{shown(text)} is below zero.")
+        raise ValueRefusedError(f"{shown(text)} is below zero.")
     if number != round(number, places):
-        raise ValueRefused(f"{shown(text)} has more than {places} decimals.")
+        raise ValueRefusedError(f"{shown(text)} has more than {places} decimals.")
     if abs(number) >= Decimal(10) ** (digits - places):
-        raise ValueRefused(f"{shown(text)} is too large.")
+        raise ValueRefusedError(f"{shown(text)} is too large.")
     return number
 
 
-_YES = frozenset("1 true t yes y x on".split())
-_NO = frozenset("0 false f no n off -".split())
+_YES = frozenset({"1", "true", "t", "yes", "y", "x", "on"})
+_NO = frozenset({"0", "false", "f", "no", "n", "off", "-"})
 
 
 def to_bool(text: str) -> bool:
-    """Yes or no. Raises ValueRefused for anything else."""
+    """Yes or no. Raises ValueRefusedError for anything else."""
     word = text.casefold()
     if word in _YES:
         return True
     if word in _NO:
         return False
-    raise ValueRefused(f"{shown(text)} is neither yes nor no.")
+    raise ValueRefusedError(f"{shown(text)} is neither yes nor no.")
 
 
 _ISO = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})\Z", re.ASCII)
@@ -162,7 +162,7 @@ _TIME = re.compile(
 def to_datetime(text: str, *, day_first: bool, zone: datetime.tzinfo) -> datetime.datetime:
     """A date with or without a time of day, in a time zone unless it names its own.
 
-    A date alone is its first moment. Raises ValueRefused for dates that don't exist and for
+    A date alone is its first moment. Raises ValueRefusedError for dates that don't exist and for
     years before 1900 or after 2200.
     """
     time, offset = datetime.time(), zone
@@ -174,7 +174,7 @@ def to_datetime(text: str, *, day_first: bool, zone: datetime.tzinfo) -> datetim
             offset = _offset(found.group(5))
     date = _date(day.strip(), text, day_first)
     if not 1900 <= date.year <= 2200:
-        raise ValueRefused(f"{shown(text)} is not between the years 1900 and 2200.")
+        raise ValueRefusedError(f"{shown(text)} is not between the years 1900 and 2200.")
     return datetime.datetime.combine(date, time, tzinfo=offset)
 
 
@@ -187,12 +187,12 @@ def _time(found: re.Match[str], text: str) -> datetime.time:
     hour, minute, second = int(found[1]), int(found[2]), int(found[3] or 0)
     if found[4]:
         if not 1 <= hour <= 12:
-            raise ValueRefused(f"{shown(text)} has no such time of day.")
+            raise ValueRefusedError(f"{shown(text)} has no such time of day.")
         hour = hour % 12 + (12 if found[4][0] in "pP" else 0)
     try:
         return datetime.time(hour, minute, second)
     except ValueError:
-        raise ValueRefused(f"{shown(text)} has no such time of day.") from None
+        raise ValueRefusedError(f"{shown(text)} has no such time of day.") from None
 
 
 def _offset(text: str) -> datetime.tzinfo:
@@ -214,11 +214,13 @@ def _date(day: str, text: str, day_first: bool) -> datetime.date:
             return datetime.date(year, two if first else one, one if first else two)
     except ValueError:
         order = "day/month/year" if day_first else "month/day/year"
-        raise ValueRefused(f"{shown(text)} is no date, read as year-month-day or {order}.") from None
+        raise ValueRefusedError(
+            f"{shown(text)} is no date, read as year-month-day or {order}."
+        ) from None
     plain = " ".join(day.replace(",", " ").split())
     for pattern in _NAMED:
         try:
             return datetime.datetime.strptime(plain, pattern).date()  # noqa: DTZ007
         except ValueError:
             continue
-    raise ValueRefused(f"{shown(text)} is no date.")
+    raise ValueRefusedError(f"{shown(text)} is no date.")

@@ -8,7 +8,7 @@ from crm.imports import fields as f
 from crm.imports.duplicates import DuplicateRule
 from crm.imports.fields import Context, Field
 from crm.imports.staging import Sheet, StagingTable
-from crm.imports.values import ValueRefused
+from crm.imports.values import ValueRefusedError
 from crm.models import Customer
 from crm.services.contact import normalize_phone
 
@@ -101,9 +101,7 @@ FIELDS = (
     Field("is_lead", "Is a lead", "lead", f.yes_or_no, empty=False),
     Field("is_archived", "Is archived", "archived", f.yes_or_no, empty=False),
 )
-REQUIRED = (
-    (("first_name", "last_name", "company_name", "full_name"), "the customer's name"),
-)
+REQUIRED = ((("first_name", "last_name", "company_name", "full_name"), "the customer's name"),)
 _COPIED = (
     "status",
     "first_name",
@@ -140,11 +138,11 @@ RULES = (
 
 
 def to_row(row: dict[str, Any], context: Context) -> tuple[Any, ...]:
-    """A row for the staging table. Raises ValueRefused for a customer without a name."""
+    """A row for the staging table. Raises ValueRefusedError for a customer without a name."""
     _split_name(row)
     company, first, last = row["company_name"], row["first_name"], row["last_name"]
     if not (company or first or last):
-        raise ValueRefused("The customer has neither a first name nor a last or company name.")
+        raise ValueRefusedError("The customer has neither a first name nor a last or company name.")
     row["email"], others = row["email"]
     if others:
         row["notes"] = "\n".join(filter(None, [row["notes"], f"Other e-mail: {others}"]))
@@ -174,9 +172,9 @@ def _split_name(row: dict[str, Any]) -> None:
 
 def _fitting(name: str, column: str) -> str:
     name = name.strip()
-    limit = Customer._meta.get_field(column).max_length or 100
+    limit = f.limit(Customer, column)
     if len(name) > limit:
-        raise ValueRefused(f"The name has {len(name)} characters; {limit} fit.")
+        raise ValueRefusedError(f"The name has {len(name)} characters; {limit} fit.")
     return name
 
 

@@ -1,4 +1,4 @@
-"""Invoices and their lines, from one flat file or from a file of each, joined by the invoice's id."""
+"""Invoices and their lines, from one flat file or a file of each, joined by id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crm.imports.references import (
     customer_values,
 )
 from crm.imports.staging import StagingTable
-from crm.imports.values import ValueRefused
+from crm.imports.values import ValueRefusedError
 from crm.models import Invoice
 
 _STATUS = {
@@ -43,7 +43,9 @@ _ID = Field(
 HEADER_FIELDS = (
     _ID,
     *CUSTOMER_FIELDS,
-    Field("job_ref", "Job's external id", "jobid jobnumber workorder workordernumber", f.short(100)),
+    Field(
+        "job_ref", "Job's external id", "jobid jobnumber workorder workordernumber", f.short(100)
+    ),
     Field(
         "issue_date",
         "Date",
@@ -54,9 +56,7 @@ HEADER_FIELDS = (
     Field("due_date", "Due date", "paymentdue due requireddate", f.day, empty=None),
     Field("status", "Status", "invoicestatus", f.choice(_STATUS)),
     Field("is_paid", "Paid", "paid", f.yes_or_no, empty=None),
-    Field(
-        "paid_on", "Paid on", "paiddate datepaid paymentdate markedpaiddate", f.day, empty=None
-    ),
+    Field("paid_on", "Paid on", "paiddate datepaid paymentdate markedpaiddate", f.day, empty=None),
     Field(
         "amount_paid", "Amount paid", "paidamount paidtotal totalpaid", f.amount(14, 2), empty=None
     ),
@@ -86,9 +86,7 @@ LINE_FIELDS = (
         empty=None,
     ),
     Field("discount", "Discount, as a share of 1", "linediscount", f.fraction, empty=None),
-    Field(
-        "discount_percent", "Discount %", "discountrate percentdiscount", f.percent, empty=None
-    ),
+    Field("discount_percent", "Discount %", "discountrate percentdiscount", f.percent, empty=None),
     Field("tax_name", "Tax name", "taxcode", f.short(40)),
     Field("tax_rate", "Tax rate", "taxpercent vatrate itemtaxrate", f.percent, empty=0),
 )
@@ -164,18 +162,18 @@ def counts_as_paid(columns: Any, id_column: str) -> bool:
 
 
 def to_header(row: dict[str, Any], context: Context) -> tuple[Any, ...]:
-    """A row for the staging table of invoices. Raises ValueRefused for one that can't be."""
+    """A row for the staging table of invoices. Raises ValueRefusedError for one that can't be."""
     if not row["external_id"]:
-        raise ValueRefused("The invoice has no number.")
+        raise ValueRefusedError("The invoice has no number.")
     if row["currency"] and row["currency"].upper() != context.currency:
-        raise ValueRefused(
+        raise ValueRefusedError(
             f"The invoice is in {row['currency']}, the account in {context.currency}."
         )
     _settle(row)
     if row["issue_date"] is None and row["status"] != "draft":
-        raise ValueRefused("The invoice has no date.")
+        raise ValueRefusedError("The invoice has no date.")
     if row["due_date"] and row["issue_date"] and row["due_date"] < row["issue_date"]:
-        raise ValueRefused("The invoice is due before its date.")
+        raise ValueRefusedError("The invoice is due before its date.")
     is_order = row["id_column"].startswith("order")
     if is_order:
         # Orders come in as jobs too, and what is billed is the job.
@@ -197,7 +195,7 @@ def _settle(row: dict[str, Any]) -> None:
         row["amount_paid"] = None
     row["status"] = "issued" if row["status"] in {"", "paid"} else row["status"]
     if paid and row["status"] == "draft" and row["force_paid"] is None:
-        raise ValueRefused("The invoice is a draft and paid at once.")
+        raise ValueRefusedError("The invoice is a draft and paid at once.")
     row["is_paid"] = bool(paid) and row["status"] in {"issued", "written_off"}
 
 
@@ -205,12 +203,12 @@ def to_line(row: dict[str, Any], context: Context) -> tuple[Any, ...] | None:
     """A row for the staging table of lines; None for a row that only describes its invoice."""
     if row["unit_price"] is None and row["line_total"] is None:
         if row["product_ref"] or row["sku"] or row["product_name"] or row["quantity"]:
-            raise ValueRefused("The line has no price.")
+            raise ValueRefusedError("The line has no price.")
         return None
     if not row["external_id"]:
-        raise ValueRefused("The line does not say which invoice it belongs to.")
+        raise ValueRefusedError("The line does not say which invoice it belongs to.")
     if row["quantity"] == 0:
-        raise ValueRefused("The quantity is zero.")
+        raise ValueRefusedError("The quantity is zero.")
     if row["discount_percent"] is None:
         row["discount_percent"] = row["discount"] or 0
     _price(row)

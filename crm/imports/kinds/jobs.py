@@ -20,7 +20,7 @@ from crm.imports.references import (
 )
 from crm.imports.sites import SITE_COLUMNS, SITE_FIELDS, SITE_RESOLVED, site_values, write_sites
 from crm.imports.staging import Sheet, StagingTable
-from crm.imports.values import ValueRefused
+from crm.imports.values import ValueRefusedError
 from crm.models import Job
 
 _STATUS = {
@@ -117,21 +117,21 @@ _NAMED_AFTER = "order"
 
 
 def to_row(row: dict[str, Any], context: Context) -> tuple[Any, ...]:
-    """A row for the staging table. Raises ValueRefused for one that can't be a job."""
+    """A row for the staging table. Raises ValueRefusedError for one that can't be a job."""
     if not row["title"]:
         if not row["external_id"]:
-            raise ValueRefused("The job has neither a title nor a number.")
+            raise ValueRefusedError("The job has neither a title nor a number.")
         noun = "Order" if row["id_column"].startswith(_NAMED_AFTER) else "Job"
         row["title"] = f"{noun} {row['external_id']}"
     row["status"] = row["status"] or _status_by_dates(row)
     _complete(row)
     if row["scheduled_start"] and row["scheduled_end"]:
         if row["scheduled_end"] < row["scheduled_start"]:
-            raise ValueRefused("The job ends before it starts.")
+            raise ValueRefusedError("The job ends before it starts.")
     elif row["scheduled_end"]:
-        raise ValueRefused("The job has an end and no start.")
+        raise ValueRefusedError("The job has an end and no start.")
     if row["status"] == "scheduled" and row["scheduled_start"] is None:
-        raise ValueRefused("The job is scheduled and has no start.")
+        raise ValueRefusedError("The job is scheduled and has no start.")
     copied = (row[column] for column, _ in _COPIED)
     return (*copied, *customer_values(row), *site_values(row))
 

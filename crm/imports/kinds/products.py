@@ -8,7 +8,7 @@ from crm.imports import fields as f
 from crm.imports.duplicates import DuplicateRule
 from crm.imports.fields import Context, Field
 from crm.imports.staging import Sheet, StagingTable
-from crm.imports.values import ValueRefused
+from crm.imports.values import ValueRefusedError
 from crm.models import Product, ProductKind
 
 _KIND = {
@@ -81,11 +81,11 @@ RULES = (
 
 
 def to_row(row: dict[str, Any], context: Context) -> tuple[Any, ...]:
-    """A row for the staging table. Raises ValueRefused for one without a name or a price."""
+    """A row for the staging table. Raises ValueRefusedError for one without a name or a price."""
     if not row["name"]:
-        raise ValueRefused("The product has no name.")
+        raise ValueRefusedError("The product has no name.")
     if row["unit_price"] is None:
-        raise ValueRefused("The product has no price.")
+        raise ValueRefusedError("The product has no price.")
     if not row["kind"]:
         # What is kept in stock is material, whatever the file calls it.
         row["kind"] = ProductKind.SERVICE if row["stock"] is None else ProductKind.MATERIAL

@@ -6,14 +6,14 @@ import json
 import signal
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from crm.errors import CrmError
 from crm.imports.display import refusal_lines, shown_progress, summary_lines
 from crm.imports.files import Options
-from crm.imports.problems import ImportCancelled, ImportRefused
+from crm.imports.problems import ImportCancelledError, ImportRefusedError
 from crm.imports.reading import DELIMITER_NAMES, DELIMITERS, Source
 from crm.imports.run import Summary, run_import
 from crm.imports.staging import silent
@@ -83,12 +83,12 @@ class Command(BaseCommand):
         signal.signal(signal.SIGTERM, _interrupt)
         try:
             summary = self._import(user, options)
-        except ImportRefused as refusal:
+        except ImportRefusedError as refusal:
             self._refused(refusal, options)
         except CrmError as error:
             raise CommandError(str(error), returncode=REFUSED) from error
         except KeyboardInterrupt:
-            raise CommandError(str(ImportCancelled()), returncode=INTERRUPTED) from None
+            raise CommandError(str(ImportCancelledError()), returncode=INTERRUPTED) from None
         else:
             self._done(summary, options)
 
@@ -103,7 +103,7 @@ class Command(BaseCommand):
         )
         sources = [Source.from_path(path) for path in options["files"]]
         with (
-            shown_progress(self.stderr._out) as progress,  # type: ignore[attr-defined]
+            shown_progress(cast("IO[str]", self.stderr._out)) as progress,
             acting_as(user, via=f"importcsv {options['kind']}"),
         ):
             return run_import(
@@ -123,7 +123,7 @@ class Command(BaseCommand):
         for line in summary_lines(summary):
             self.stdout.write(line)
 
-    def _refused(self, refusal: ImportRefused, options: dict[str, Any]) -> None:
+    def _refused(self, refusal: ImportRefusedError, options: dict[str, Any]) -> None:
         if options["json"]:
             found = [problem.as_dict() for problem in refusal.problems]
             outcome = {"imported": False, "problem_count": refusal.count, "problems": found}
