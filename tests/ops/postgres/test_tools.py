@@ -1,7 +1,6 @@
 """Finding PostgreSQL's programs and running them."""
 
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -55,14 +54,12 @@ def test_a_missing_program_is_told_apart_from_a_failing_one(scratch: Path) -> No
 
 
 def test_the_password_travels_outside_argv_and_nothing_else_comes_along(
-    monkeypatch: pytest.MonkeyPatch,
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_KEY", "not for others")
-    code = "import os, sys; print(sys.argv[1:], dict(os.environ))"
-    done = tools.run(
-        Path(sys.executable), "-c", code, "--host", "there", seconds=10, password="geheim"
-    )
-    arguments, environment = done.stdout.split("] {", 1)
-    assert "geheim" not in arguments
-    assert "'PGPASSWORD': 'geheim'" in environment
-    assert "not for others" not in environment
+    program = script(scratch, "psql", 'echo "$@"; env')
+    done = tools.run(program, "--host", "there", seconds=10, password="geheim")
+    arguments, *environment = done.stdout.splitlines()
+    assert arguments == "--host there"
+    assert "PGPASSWORD=geheim" in environment
+    assert "not for others" not in done.stdout
