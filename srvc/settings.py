@@ -213,6 +213,9 @@ PGHISTORY_FOREIGN_KEY_FIELD = pghistory.ForeignKey(db_index=False)
 
 # --- people ------------------------------------------------------------------------------------
 
+# What everybody of `seed --scale demo` signs in with; made up there when it is empty.
+DEMO_PASSWORD = read.text("DEMO_PASSWORD")
+
 AUTH_USER_MODEL = "crm.User"
 # E-mail addresses are unique in any case of letters, by a constraint on LOWER(email).
 SILENCED_SYSTEM_CHECKS = ["auth.W004"]

@@ -1,0 +1,1 @@
+"""Loading made-up businesses with their plans: composes what `crm.seeding` writes."""

@@ -1,0 +1,1 @@
+"""Writes of billing: keyword-only, atomic, in the name of somebody."""

@@ -1,0 +1,1 @@
+"""Three businesses to look around in, told through the services as their people would."""
