@@ -67,14 +67,12 @@ def _work(own: User | None, now: dt.datetime) -> dict[str, Any]:
     mine = {} if own is None else {"assigned_to__id__exact": own.pk}
     start = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     # Tomorrow's midnight by the calendar: days of 23 and 25 hours exist.
-    end = timezone.make_aware(
-        dt.datetime.combine(start.date() + dt.timedelta(days=1), dt.time.min)
-    )
+    end = timezone.make_aware(dt.datetime.combine(start.date() + dt.timedelta(days=1), dt.time.min))
     planned = jobs.scheduled_between(start, end)
     rows = list(
-        planned.order_by("scheduled_start", "id").select_related(
-            "customer", "site", "assigned_to"
-        )[: TODAY_SHOWN + 1]
+        planned.order_by("scheduled_start", "id").select_related("customer", "site", "assigned_to")[
+            : TODAY_SHOWN + 1
+        ]
     )
     late, late_text = _up_to(jobs.late(now))
     cards = [_card("Late jobs", [late_text], list_url(Job, work="late", **mine), alarm=late > 0)]
@@ -147,18 +145,14 @@ def last_twelve_months(today: dt.date) -> list[dt.date]:
 def _revenue_charts(invoices: Any, today: dt.date) -> list[dict[str, Any]]:
     months = last_twelve_months(today)
     # To the end of this month: an invoice may be dated ahead.
-    end = months[-1] + dt.timedelta(
-        days=calendar.monthrange(months[-1].year, months[-1].month)[1]
-    )
+    end = months[-1] + dt.timedelta(days=calendar.monthrange(months[-1].year, months[-1].month)[1])
     by_currency: dict[str, dict[dt.date, Decimal]] = defaultdict(dict)
     for currency, month, amount in invoices.revenue_by_month(months[0], end):
         by_currency[currency][month] = amount
     return [_chart(currency, months, amounts) for currency, amounts in by_currency.items()]
 
 
-def _chart(
-    currency: str, months: list[dt.date], amounts: dict[dt.date, Decimal]
-) -> dict[str, Any]:
+def _chart(currency: str, months: list[dt.date], amounts: dict[dt.date, Decimal]) -> dict[str, Any]:
     values = [amounts.get(month, Decimal(0)) for month in months]
     data = {
         "labels": [f"{month:%b %Y}" for month in months],
@@ -169,6 +163,9 @@ def _chart(
                 "data": [str(value) for value in values],
                 "backgroundColor": "var(--color-primary-600)",
                 "borderRadius": 4,
+                "barThickness": "flex",
+                "maxBarThickness": 32,
+                "displayYAxis": True,
             }
         ],
     }

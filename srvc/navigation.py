@@ -13,7 +13,7 @@ Permission = Callable[[HttpRequest], bool]
 
 def _may(permission: str) -> Permission:
     def allowed(request: HttpRequest) -> bool:
-        return bool(request.user.has_perm(permission))  # type: ignore[union-attr]
+        return bool(request.user.has_perm(permission))
 
     return allowed
 
@@ -22,7 +22,9 @@ def _platform(request: HttpRequest) -> bool:
     return bool(getattr(request.user, "is_platform_administrator", False))
 
 
-def _page(title: str, icon: str, model: str, permission: Permission | None = None) -> dict[str, Any]:
+def _page(
+    title: str, icon: str, model: str, permission: Permission | None = None
+) -> dict[str, Any]:
     app, name = model.split(".")
     return {
         "title": title,

@@ -7,7 +7,6 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import (
-    AutocompleteSelectFilter,
     ChoicesDropdownFilter,
     RelatedDropdownFilter,
 )
@@ -43,7 +42,7 @@ class UserSubscriptionAdmin(BaseModelAdmin):
     search_fields = ("account__name",)
     search_help_text = "Business"
     autocomplete_fields = ("account",)
-    fieldsets: Any = (
+    fieldsets = (
         (None, {"fields": (("account", "plan"), "status")}),
         (
             "Period",
@@ -69,7 +68,7 @@ class UserSubscriptionAdmin(BaseModelAdmin):
         return ("account",) if obj else ()
 
     @display(description="Status", label=_COLOURS)
-    def status_label(self, subscription: UserSubscription) -> tuple[str, str]:
+    def status_label(self, subscription: UserSubscription) -> tuple[str, str] | str:
         """The status, coloured."""
         return label(subscription.status, subscription.get_status_display(), _COLOURS)
 

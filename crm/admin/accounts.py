@@ -58,7 +58,7 @@ class AccountAdmin(BaseModelAdmin):
     ordering = ("-user_id",)
     search_fields = ("name", "user__email")
     search_help_text = "Name, owner's e-mail"
-    readonly_fields: Any = ("owner",)
+    readonly_fields = ("owner",)
     fieldsets = (
         (None, {"fields": ("name", "owner")}),
         ("Money", {"fields": (("currency", "payment_days"), "prices_include_tax")}),
@@ -110,5 +110,3 @@ class AccountAdmin(BaseModelAdmin):
     def owner(self, account: Account) -> SafeString | str:
         """Whose business it is."""
         return link(account.user)
-
-

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib.admin.views.main import ChangeList as DjangoChangeList
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from django.contrib.admin.widgets import AutocompleteSelect
 
 from crm.admin.buttons import ButtonsMixin
 from crm.admin.changelist import BoundedPaginator, ChangeList, EstimatingPaginator
@@ -23,6 +24,16 @@ from crm.admin.looks import ModelAdmin, TabularInline
 from crm.admin.refusals import RefusalMixin
 from crm.models import Account
 
+_LABELS = {
+    "address_line1": "Street",
+    "address_line2": "Address line 2",
+    "postal_code": "Postal code",
+    "region": "State or region",
+    "email": "E-mail",
+    "discount_total": "Discount",
+    "discount_percent": "Discount %",
+    "tax_rate": "Tax %",
+}
 # Smallest and largest values that the tables' checks allow, told at the field.
 _LIMITS: dict[str, tuple[Any, Any]] = {
     "unit_price": (0, None),
@@ -30,6 +41,8 @@ _LIMITS: dict[str, tuple[Any, Any]] = {
     "discount_percent": (0, 100),
     "tax_rate": (0, 100),
 }
+# How many decimals these show at least; the zeros behind them say nothing.
+_TRIMMED = {"quantity": 0, "unit_price": 2, "discount_percent": 0, "tax_rate": 0}
 
 
 def is_platform_administrator(request: HttpRequest) -> bool:
@@ -44,9 +57,15 @@ class FieldsMixin:
         self, db_field: models.Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
+        if field is not None and db_field.name in _LABELS:
+            field.label = _LABELS[db_field.name]
+        if isinstance(db_field, models.TextField) and isinstance(field, forms.CharField):
+            field.widget.attrs["rows"] = 4
         low, high = _LIMITS.get(db_field.name, (None, None))
         if isinstance(field, forms.DecimalField):
             field.widget.attrs["inputmode"] = "decimal"
+            if db_field.name in _TRIMMED:
+                field.prepare_value = _trimmed(_TRIMMED[db_field.name])  # type: ignore[assignment,method-assign]
             for limit, name in ((low, "min"), (high, "max")):
                 if limit is not None:
                     field.widget.attrs[name] = limit
@@ -59,7 +78,9 @@ class FieldsMixin:
         return field
 
 
-class BaseModelAdmin(RefusalMixin, HistoryMixin, ButtonsMixin, ExportMixin, FieldsMixin, ModelAdmin):  # type: ignore[misc]
+class BaseModelAdmin(
+    RefusalMixin, HistoryMixin, ButtonsMixin, ExportMixin, FieldsMixin, ModelAdmin
+):
     """Fast lists, buttons, CSV export, history, and refusals shown as errors."""
 
     form: type[forms.ModelForm[Any]] = RefusableForm
@@ -85,7 +106,7 @@ class BaseModelAdmin(RefusalMixin, HistoryMixin, ButtonsMixin, ExportMixin, Fiel
         paginator = EstimatingPaginator if everywhere else self.paginator
         return paginator(queryset, per_page, *args, **kwargs)
 
-    def get_sortable_by(self, request: HttpRequest) -> Sequence[str]:  # type: ignore[override]
+    def get_sortable_by(self, request: HttpRequest) -> Any:
         return () if is_platform_administrator(request) else self.sortable
 
     def get_search_results(
@@ -110,8 +131,8 @@ class BaseModelAdmin(RefusalMixin, HistoryMixin, ButtonsMixin, ExportMixin, Fiel
         """Whether the user may move a row along, also one too final to be edited."""
         return super().has_change_permission(request, obj)
 
-    def get_actions(self, request: HttpRequest) -> Any:
-        actions = super().get_actions(request)
+    def get_actions(self, request: HttpRequest, *args: Any) -> Any:
+        actions = super().get_actions(request, *args)
         # One row may refuse for all; deleting is for one row at a time, on its page.
         actions.pop("delete_selected", None)
         return actions
@@ -123,25 +144,23 @@ class AccountModelAdmin(BaseModelAdmin):
     form = AccountModelForm
     # Whether a platform administrator names the account of a new row; others have a parent row.
     parentless = False
+    list_select_related: ClassVar[Any] = ()
 
-    def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
+    def get_list_display(self, request: HttpRequest) -> Any:
         columns = tuple(super().get_list_display(request))
         if not is_platform_administrator(request):
             return columns
         return (*columns, "account")
 
-    def get_list_filter(self, request: HttpRequest) -> Sequence[Any]:
+    def get_list_filter(self, request: HttpRequest) -> Any:
         filters = tuple(super().get_list_filter(request))
         if not is_platform_administrator(request):
             return filters
         return (*filters, ("account", AutocompleteSelectFilter))
 
-    def get_list_select_related(self, request: HttpRequest) -> Sequence[str]:
-        related = super().get_list_select_related(request)
-        assert not isinstance(related, bool)
+    def get_list_select_related(self, request: HttpRequest) -> Any:
+        related = tuple(super().get_list_select_related(request))
         return (*related, "account") if is_platform_administrator(request) else related
-
-    list_select_related: Sequence[str] = ()
 
     def asks_account(self, request: HttpRequest, obj: Any) -> bool:
         """Whether the form has the field `account`."""
@@ -149,11 +168,13 @@ class AccountModelAdmin(BaseModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
-        if self.asks_account(request, obj) or (obj and is_platform_administrator(request)):
+        if self.asks_account(request, obj):
             return [(None, {"fields": ("account",)}), *fieldsets]
+        if obj and is_platform_administrator(request):
+            return [*fieldsets, ("Business", {"fields": ("account",)})]
         return fieldsets
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Sequence[Any]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = tuple(super().get_readonly_fields(request, obj))
         return (*fields, "account") if obj and is_platform_administrator(request) else fields
 
@@ -165,9 +186,7 @@ class AccountModelAdmin(BaseModelAdmin):
                 kwargs["fields"] = [name for name in kwargs["fields"] if name != "account"]
             choice = forms.ModelChoiceField(
                 Account.objects.all(),
-                widget=AutocompleteSelect(
-                    self.model._meta.get_field("account"), self.admin_site
-                ),
+                widget=AutocompleteSelect(self.model._meta.get_field("account"), self.admin_site),
             )
             kwargs["form"] = type(self.form.__name__, (self.form,), {"account": choice})
         return super().get_form(request, obj, change=change, **kwargs)
@@ -180,11 +199,21 @@ class AccountModelAdmin(BaseModelAdmin):
         form.instance.refresh_from_db()
 
 
-class AccountInline(FieldsMixin, TabularInline):  # type: ignore[misc]
+class AccountInline(FieldsMixin, TabularInline):
     """Rows of an account below their parent, which lends them its account."""
 
     form: type[forms.ModelForm[Any]] = AccountModelForm
     extra = 0
+    show_title = False
+
+    def formfield_for_dbfield(
+        self, db_field: models.Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            # A table's cells have no labels of their own.
+            field.widget.attrs.setdefault("aria-label", str(field.label))
+        return field
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         related = [
@@ -193,6 +222,17 @@ class AccountInline(FieldsMixin, TabularInline):  # type: ignore[misc]
             if name in self.get_readonly_fields(request)
         ]
         return super().get_queryset(request).select_related(*related)
+
+
+def _trimmed(decimals: int) -> Callable[[Any], Any]:
+    def prepare_value(value: Any) -> Any:
+        if not isinstance(value, Decimal):
+            return value
+        whole, _, fraction = f"{value:f}".partition(".")
+        fraction = fraction.rstrip("0").ljust(decimals, "0")
+        return f"{whole}.{fraction}" if fraction else whole
+
+    return prepare_value
 
 
 def _more_than_zero(value: Any) -> None:

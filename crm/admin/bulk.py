@@ -59,7 +59,7 @@ def _run(
     description: str,
 ) -> str | None:
     if not self.has_work_permission(request, row) or (
-        permission and not request.user.has_perm(permission)  # type: ignore[union-attr]
+        permission and not request.user.has_perm(permission)
     ):
         return "You may not do that."
     try:

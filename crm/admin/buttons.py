@@ -58,9 +58,7 @@ class ReceivedForm(ConfirmForm):
     """Asks when money moved, and by which reference."""
 
     received_on = forms.DateField(label="Date", widget=UnfoldAdminSingleDateWidget())
-    reference = forms.CharField(
-        max_length=200, required=False, widget=UnfoldAdminTextInputWidget()
-    )
+    reference = forms.CharField(max_length=200, required=False, widget=UnfoldAdminTextInputWidget())
 
 
 class PaymentForm(ReceivedForm):
@@ -147,7 +145,7 @@ class ButtonsMixin(ModelAdmin):
     def may_press(self, request: HttpRequest, pressed: Any, row: models.Model) -> bool:
         """Whether the user may press a button on this very row."""
         if pressed.permission:
-            return bool(request.user.has_perm(pressed.permission))  # type: ignore[union-attr]
+            return bool(request.user.has_perm(pressed.permission))
         admin: AccountModelAdmin = self  # type: ignore[assignment]
         return admin.has_work_permission(request, row)
 
@@ -163,9 +161,7 @@ class ButtonsMixin(ModelAdmin):
 
     def ask(self, request: HttpRequest, pressed: Any, row: models.Model) -> HttpResponseBase:
         """Show the button's dialog, or do what it asked for."""
-        form = pressed.form_class(
-            request.POST or None, row=row, initial=pressed.initial(row)
-        )
+        form = pressed.form_class(request.POST or None, row=row, initial=pressed.initial(row))
         if request.method == "POST" and form.is_valid():
             try:
                 with transaction.atomic():

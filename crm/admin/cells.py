@@ -46,9 +46,9 @@ PAYMENT_COLOURS = {
 CUSTOMER_COLOURS = {"lead": "info", "active": "success"}
 
 
-def label(value: str, text: str, colours: dict[str, str]) -> tuple[str, str]:
-    """What `@display(label=colours)` takes: the colour's key and the text."""
-    return (value, text) if value in colours else ("", text)
+def label(value: str, text: str, colours: dict[str, str]) -> tuple[str, str] | str:
+    """What `@display(label=colours)` takes: the colour's key and the text, or the text alone."""
+    return (value, text) if value in colours else text
 
 
 def money(amount: Decimal | None, currency: str) -> SafeString | str:
@@ -72,14 +72,14 @@ def change_url(row: models.Model) -> str:
     return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[row.pk])
 
 
-def list_url(model: type[models.Model], **filters: object) -> str:
+def list_url(model: type[models.Model], **filters: str | int) -> str:
     """The address of a model's list, filtered."""
     meta = model._meta
     url = reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
     return f"{url}?{urlencode(filters)}" if filters else url
 
 
-def add_url(model: type[models.Model], **initial: object) -> str:
+def add_url(model: type[models.Model], **initial: str | int) -> str:
     """The address of a model's add page, with fields filled in."""
     meta = model._meta
     url = reverse(f"admin:{meta.app_label}_{meta.model_name}_add")

@@ -93,6 +93,12 @@ class ChangeList(UnfoldChangeList):
         self._everywhere = bool(getattr(request.user, "is_platform_administrator", False))
         super().__init__(request, *args, **kwargs)
 
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not self.query and not self.has_active_filters:
+            # Nothing is left out, so the page offers no "show all".
+            self.full_result_count = self.result_count
+
     @cached_property
     def date_steps(self) -> list[Step]:
         """Years that hold rows, then the year's months, then the month's days.
@@ -132,9 +138,9 @@ class ChangeList(UnfoldChangeList):
     def _years(self, field: str) -> list[Step]:
         dates = self.model._default_manager.exclude(**{field: None}).values_list(field, flat=True)
         first = dates.order_by(field).first()
-        if first is None:
-            return []
         last = dates.order_by(f"-{field}").first()
+        if first is None or last is None:
+            return []
         return [
             Step(str(year), self._link(field, year))
             for year in range(_year(last), _year(first) - 1, -1)

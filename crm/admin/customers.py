@@ -67,7 +67,7 @@ class CustomerAdmin(AccountModelAdmin):
         ),
         ("More", {"fields": ("notes", "external_id")}),
     )
-    actions = ("archive", "restore", "export_csv")
+    actions: Any = ("archive", "restore", "export_csv")
     actions_detail = (
         "new_job",
         "new_quote",
@@ -99,7 +99,7 @@ class CustomerAdmin(AccountModelAdmin):
     @display(description="Name", ordering="name")
     def customer(self, row: Customer) -> str:
         """What the customer is called."""
-        return row.name
+        return str(row.name)
 
     @display(description="Contact")
     def contact(self, row: Customer) -> SafeString | str:
@@ -110,8 +110,7 @@ class CustomerAdmin(AccountModelAdmin):
         if row.phone:
             number = row.phone_e164 or row.phone
             parts.append(format_html('<a href="tel:{}">{}</a>', number, row.phone))
-        lines = format_html("<br>".join(["{}"] * len(parts)), *parts) if parts else "-"
-        return lines
+        return format_html("<br>".join(["{}"] * len(parts)), *parts) if parts else "-"
 
     @display(description="Town")
     def place(self, row: Customer) -> str:
@@ -119,7 +118,7 @@ class CustomerAdmin(AccountModelAdmin):
         return " ".join(filter(None, [row.postal_code, row.city])) or "-"
 
     @display(description="Status", label=CUSTOMER_COLOURS)
-    def status_label(self, row: Customer) -> tuple[str, str]:
+    def status_label(self, row: Customer) -> tuple[str, str] | str:
         """The status, coloured."""
         return label(row.status, row.get_status_display(), CUSTOMER_COLOURS)
 
@@ -131,14 +130,14 @@ class CustomerAdmin(AccountModelAdmin):
     @display(description="Work and money")
     def work(self, row: Customer) -> SafeString | str:
         """Links to the customer's jobs, quotes and invoices, as far as the user may see them."""
-        if row.pk is None:
+        if row._state.adding:
             return "-"
         user = getattr(row, "asked_by", None)
         parts = []
         for model, rows in ((Job, row.jobs), (Quote, row.quotes), (Invoice, row.invoices)):
             if user is not None and user.has_perm(f"crm.view_{model._meta.model_name}"):
                 url = list_url(model, customer__id__exact=row.pk)
-                text = f"{rows.count()} {model._meta.verbose_name_plural}"
+                text = f"{model._meta.verbose_name_plural} ({rows.count()})".capitalize()
                 parts.append(format_html('<a class="srvc-link" href="{}">{}</a>', url, text))
         if user is not None and user.has_perm("crm.view_invoice"):
             parts += [

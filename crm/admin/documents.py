@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django.forms import BaseModelFormSet, ModelForm
 from django.http import HttpRequest
@@ -69,9 +69,10 @@ class DocumentAdmin(AccountModelAdmin):
     """A quote or an invoice: its lines are added up on every save, and frozen once it is out."""
 
     form = CustomersWorkForm
-    autocomplete_fields: Any = ("customer", "site")
-    list_select_related = ("customer",)
-    readonly_fields: Any = ("totals",)
+    change_form_template = "crm/admin/document_form.html"
+    autocomplete_fields: ClassVar[Any] = ("customer", "site")
+    list_select_related: ClassVar[Any] = ("customer",)
+    readonly_fields: ClassVar[Any] = ("totals",)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         editable = not isinstance(obj, Document) or obj.is_editable  # type: ignore[attr-defined]
@@ -123,6 +124,6 @@ class DocumentAdmin(AccountModelAdmin):
     @display(description="Totals")
     def totals(self, document: Any) -> SafeString | str:
         """The amounts as the one function that adds up wrote them."""
-        if document.pk is None:
+        if document._state.adding:
             return "Added up when you save."
         return render_to_string("crm/admin/totals.html", {"document": document})

@@ -7,7 +7,7 @@ import datetime as dt
 import re
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db import models
@@ -80,8 +80,8 @@ class ExportMixin(ModelAdmin):
     """Adds the action "Export as CSV" to a list."""
 
     # Paths such as `customer.name`, or a title with a function of the row.
-    csv_columns: tuple[Column, ...] = ()
-    actions = ("export_csv",)
+    csv_columns: ClassVar[tuple[Column, ...]] = ()
+    actions: Any = ("export_csv",)
 
     def has_export_permission(self, request: HttpRequest) -> bool:
         """Whether the user may take all rows away: whoever may add some, so no technician."""

@@ -18,11 +18,12 @@ class RefusableForm(forms.ModelForm[Any]):
     """A form that tells why the database refused what the form had accepted."""
 
     # Bound by the page to the request that asks.
-    request: ClassVar[HttpRequest | None] = None
+    request: ClassVar[HttpRequest]
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
-        refusal = refusal_of(self.request)
+        # Inline forms have no request of their own: the main form tells for all.
+        refusal = refusal_of(getattr(self, "request", None))
         if refusal is not None:
             raise ValidationError(refusal)
         return data

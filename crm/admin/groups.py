@@ -16,7 +16,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
     """Who may do what. Platform administrators read it; superusers change it."""
 
     search_fields = ("name",)

@@ -66,7 +66,7 @@ class HistoryMixin(ModelAdmin):
         if event is None:
             return True
         codename = f"{event._meta.app_label}.view_{event._meta.model_name}"
-        return bool(request.user.has_perm(codename))  # type: ignore[union-attr]
+        return bool(request.user.has_perm(codename))
 
     def changeform_view(
         self,
@@ -110,7 +110,7 @@ class HistoryMixin(ModelAdmin):
             "opts": self.opts,
             **(extra_context or {}),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, "crm/admin/history.html", context)
 
 
@@ -140,7 +140,7 @@ def entries_of(event: type[models.Model], events: list[Any], limit: int) -> list
 def _event_model(model: type[models.Model]) -> type[models.Model] | None:
     for relation in model._meta.related_objects:
         if relation.get_accessor_name() == "history":
-            return relation.related_model  # type: ignore[return-value]
+            return relation.related_model
     return None
 
 

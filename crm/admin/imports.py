@@ -97,6 +97,7 @@ class ImportRunAdmin(ModelAdmin):
     list_filter = (("kind", ChoicesDropdownFilter), ("status", ChoicesDropdownFilter))
     list_select_related = ("started_by",)
     list_per_page = 50
+    list_max_show_all = 0
     show_full_result_count = False
     list_fullwidth = True
 
@@ -106,7 +107,7 @@ class ImportRunAdmin(ModelAdmin):
         return str(run)
 
     @display(description="Status", label={str(key): value for key, value in _COLOURS.items()})
-    def state(self, run: ImportRun) -> tuple[str, str]:
+    def state(self, run: ImportRun) -> tuple[str, str] | str:
         """How far it is."""
         return (run.status, run.get_status_display())
 

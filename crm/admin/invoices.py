@@ -60,7 +60,7 @@ class InvoiceAdmin(DocumentAdmin):
     search_help_text = "Number, title, customer"
     inlines = (InvoiceLineInline,)
     autocomplete_fields = ("customer", "site", "quote", "job")
-    readonly_fields: Any = ("state", "paid_by", "totals")
+    readonly_fields = ("state", "paid_by", "totals")
     fieldsets = (
         (
             None,
@@ -76,7 +76,7 @@ class InvoiceAdmin(DocumentAdmin):
         ("Amounts", {"fields": (("prices_include_tax", "discount_total"), "totals")}),
         ("More", {"fields": (("quote", "job"), "notes", "external_id")}),
     )
-    actions = ("issue", "pay", "export_csv")
+    actions: Any = ("issue", "pay", "export_csv")
     actions_detail = ("issue_one", "record_payment", "write_off", "reopen", "void")
     csv_columns = (
         "number",
@@ -106,7 +106,7 @@ class InvoiceAdmin(DocumentAdmin):
         return money(invoice.balance, invoice.currency)
 
     @display(description="Status", label=INVOICE_COLOURS)
-    def status_label(self, invoice: Invoice) -> tuple[str, str]:
+    def status_label(self, invoice: Invoice) -> tuple[str, str] | str:
         """The state people see: unpaid, overdue, paid …, derived on the spot."""
         state = invoice.payment_state(timezone.localdate())
         return label(state, state.replace("_", " ").capitalize(), INVOICE_COLOURS)
@@ -114,7 +114,7 @@ class InvoiceAdmin(DocumentAdmin):
     @display(description="Status")
     def state(self, invoice: Invoice) -> str:
         """The state and its reason; buttons change it."""
-        if invoice.pk is None:
+        if invoice._state.adding:
             return "Draft"
         text = invoice.payment_state(timezone.localdate()).replace("_", " ").capitalize()
         return f"{text}: {invoice.status_reason}" if invoice.status_reason else text
@@ -122,7 +122,7 @@ class InvoiceAdmin(DocumentAdmin):
     @display(description="Payments")
     def paid_by(self, invoice: Invoice) -> SafeString | str:
         """The payments that pay it, linked."""
-        if invoice.pk is None:
+        if invoice._state.adding:
             return EMPTY
         parts = [
             format_html(

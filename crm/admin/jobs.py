@@ -29,6 +29,7 @@ from crm.admin.looks import display
 from crm.models import Job, JobStatus
 from crm.services.work import move_job
 
+
 class JobForm(CustomersWorkForm):
     """A job's page; its status moves by buttons."""
 
@@ -73,8 +74,8 @@ class JobAdmin(JobButtons, AccountModelAdmin):
     search_fields = ("title",)
     search_help_text = "Number, title, customer"
     autocomplete_fields = ("customer", "site", "quote", "assigned_to")
-    readonly_fields: Any = ("state", "times", "bills")
-    fieldsets: Any = (
+    readonly_fields = ("state", "times", "bills")
+    fieldsets = (
         (
             None,
             {
@@ -92,7 +93,7 @@ class JobAdmin(JobButtons, AccountModelAdmin):
         ),
         ("Paperwork", {"fields": ("quote", "bills", "external_id")}),
     )
-    actions = ("complete", "close", "export_csv")
+    actions: Any = ("complete", "close", "export_csv")
     csv_columns = (
         "number",
         "title",
@@ -118,20 +119,20 @@ class JobAdmin(JobButtons, AccountModelAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
         # Who sees no quotes and invoices sees no paperwork.
-        if request.user.has_perm("crm.view_quote"):  # type: ignore[union-attr]
+        if request.user.has_perm("crm.view_quote"):
             return fieldsets
         return [(name, options) for name, options in fieldsets if name != "Paperwork"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
-        if not request.user.has_perm("crm.add_job"):  # type: ignore[union-attr]
+        if not request.user.has_perm("crm.add_job"):
             # A technician writes about the work; whose it is and who does it, the office says.
             fields = (*fields, "customer", "site", "assigned_to", "title", "priority")
         return fields
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         filters = super().get_list_filter(request)
-        if request.user.has_perm("crm.view_user"):  # type: ignore[union-attr]
+        if request.user.has_perm("crm.view_user"):
             return filters
         return tuple(
             spec for spec in filters if not (isinstance(spec, tuple) and spec[0] == "assigned_to")
@@ -158,19 +159,19 @@ class JobAdmin(JobButtons, AccountModelAdmin):
         return str(job.assigned_to) if job.assigned_to else EMPTY
 
     @display(description="Priority", label=PRIORITY_COLOURS)
-    def priority_label(self, job: Job) -> tuple[str, str]:
+    def priority_label(self, job: Job) -> tuple[str, str] | str:
         """The priority, coloured when it is high."""
         return label(job.priority, job.get_priority_display(), PRIORITY_COLOURS)
 
     @display(description="Status", label=JOB_COLOURS)
-    def status_label(self, job: Job) -> tuple[str, str]:
+    def status_label(self, job: Job) -> tuple[str, str] | str:
         """The status, coloured; scheduled work that should have begun is late."""
         return label(job.status, job.get_status_display(), JOB_COLOURS)
 
     @display(description="Status")
     def state(self, job: Job) -> str:
         """The status and its reason; buttons change it."""
-        if job.pk is None:
+        if job._state.adding:
             return "Draft"
         reason = f": {job.status_reason}" if job.status_reason else ""
         late = job.status == JobStatus.SCHEDULED and (
@@ -190,7 +191,11 @@ class JobAdmin(JobButtons, AccountModelAdmin):
     @display(description="Invoices")
     def bills(self, job: Job) -> SafeString | str:
         """The invoices that bill the job, linked."""
-        return links(job.invoices.order_by("id"), attribute="label") if job.pk else EMPTY
+        return (
+            links(job.invoices.order_by("id"), attribute="label")
+            if not job._state.adding
+            else EMPTY
+        )
 
     @bulk_action(description="Mark as completed", done="completed")
     def complete(self, request: HttpRequest, row: Job) -> None:

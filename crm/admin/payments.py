@@ -98,7 +98,7 @@ class PaymentAdmin(AccountModelAdmin):
     search_help_text = "Reference, customer"
     autocomplete_fields = ("customer",)
     inlines = (AllocationInline,)
-    readonly_fields: Any = ("status_text", "deposit", "related")
+    readonly_fields = ("status_text", "deposit", "related")
     fieldsets = (
         (
             None,
@@ -115,7 +115,7 @@ class PaymentAdmin(AccountModelAdmin):
             },
         ),
     )
-    actions = ("export_csv",)
+    actions: Any = ("export_csv",)
     actions_detail = ("reverse",)
     csv_columns = (
         "received_on",
@@ -159,7 +159,7 @@ class PaymentAdmin(AccountModelAdmin):
     @display(description="Unallocated", formatting="price")
     def deposit(self, payment: Payment) -> SafeString | str:
         """What of it pays nothing yet."""
-        if payment.pk is None or not payment.unallocated:
+        if payment._state.adding or not payment.unallocated:
             return EMPTY
         return money(payment.unallocated, payment.currency)
 
@@ -169,7 +169,7 @@ class PaymentAdmin(AccountModelAdmin):
         return payment.get_method_display()
 
     @display(description="Status", label=PAYMENT_COLOURS)
-    def status_label(self, payment: Payment) -> tuple[str, str]:
+    def status_label(self, payment: Payment) -> tuple[str, str] | str:
         """The status, coloured."""
         if payment.amount < 0:
             return ("refunded", "Reversal")
@@ -183,7 +183,7 @@ class PaymentAdmin(AccountModelAdmin):
     @display(description="Reversal")
     def related(self, payment: Payment) -> SafeString | str:
         """The payment it takes back, or the one that takes it back, linked."""
-        if payment.pk is None:
+        if payment._state.adding:
             return EMPTY
         if payment.reverses is not None:
             return link(payment.reverses)
@@ -196,9 +196,7 @@ class PaymentAdmin(AccountModelAdmin):
         submit="Reverse the payment",
         form=ReceivedForm,
         initial=lambda payment: {"received_on": timezone.localdate()},
-        shown=lambda payment: (
-            payment.status == PaymentStatus.COMPLETED and payment.amount > 0
-        ),
+        shown=lambda payment: payment.status == PaymentStatus.COMPLETED and payment.amount > 0,
         permission="crm.add_payment",
         variant=ActionVariant.DANGER,
     )
@@ -206,5 +204,3 @@ class PaymentAdmin(AccountModelAdmin):
         """Take the payment back by a negative one."""
         reversal = reverse_payment(payment=row, by=request.user, **data)  # type: ignore[arg-type]
         return f"Reversed by {money(reversal.amount, reversal.currency)}."
-
-

@@ -12,9 +12,11 @@ from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilt
 
 from crm.admin.base import AccountModelAdmin
 from crm.admin.bulk import bulk_action
-from crm.admin.cells import EMPTY, money, plain
+from crm.admin.cells import EMPTY, label, money, plain
 from crm.admin.looks import display
 from crm.models import Product
+
+_COLOURS = {"service": "info"}
 
 
 @admin.register(Product)
@@ -34,7 +36,7 @@ class ProductAdmin(AccountModelAdmin):
         ("Price", {"fields": (("unit_price", "unit"), ("tax_name", "tax_rate"))}),
         ("More", {"fields": ("external_id",)}),
     )
-    actions = ("take_off_sale", "export_csv")
+    actions: Any = ("take_off_sale", "export_csv")
     csv_columns = (
         "name",
         "sku",
@@ -61,10 +63,10 @@ class ProductAdmin(AccountModelAdmin):
             rows = rows.filter(is_active=True)
         return rows, duplicates
 
-    @display(description="Kind", label={"service": "info"})
-    def kind_label(self, product: Product) -> tuple[str, str]:
+    @display(description="Kind", label=_COLOURS)
+    def kind_label(self, product: Product) -> tuple[str, str] | str:
         """Service or material."""
-        return (product.kind if product.kind == "service" else "", product.get_kind_display())
+        return label(product.kind, product.get_kind_display(), _COLOURS)
 
     @display(description="Price", ordering="unit_price", formatting="price")
     def price(self, product: Product) -> SafeString | str:

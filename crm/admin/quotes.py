@@ -57,7 +57,7 @@ class QuoteAdmin(DocumentAdmin):
     search_fields = ("title",)
     search_help_text = "Number, title, customer"
     inlines = (QuoteLineInline,)
-    readonly_fields: Any = ("state", "follow_up", "totals")
+    readonly_fields = ("state", "follow_up", "totals")
     fieldsets = (
         (
             None,
@@ -73,7 +73,7 @@ class QuoteAdmin(DocumentAdmin):
         ("Amounts", {"fields": (("prices_include_tax", "discount_total"), "totals")}),
         ("More", {"fields": ("notes", "external_id")}),
     )
-    actions = ("send", "export_csv")
+    actions: Any = ("send", "export_csv")
     actions_detail = (
         "send_one",
         "accept",
@@ -103,7 +103,7 @@ class QuoteAdmin(DocumentAdmin):
         return quote.label
 
     @display(description="Status", label={**QUOTE_COLOURS, "expired": "danger"})
-    def status_label(self, quote: Quote) -> tuple[str, str]:
+    def status_label(self, quote: Quote) -> tuple[str, str] | str:
         """The status, coloured; a sent quote past its date is expired."""
         if self._expired(quote):
             return ("expired", "Expired")
@@ -120,7 +120,7 @@ class QuoteAdmin(DocumentAdmin):
     @display(description="Status")
     def state(self, quote: Quote) -> str:
         """The status and what goes with it; buttons change it."""
-        if quote.pk is None:
+        if quote._state.adding:
             return "Draft"
         text = quote.get_status_display()
         if self._expired(quote):
@@ -132,7 +132,7 @@ class QuoteAdmin(DocumentAdmin):
     @display(description="Jobs and invoices")
     def follow_up(self, quote: Quote) -> SafeString | str:
         """What came of the quote, linked."""
-        if quote.pk is None:
+        if quote._state.adding:
             return EMPTY
         return links(
             [*quote.jobs.order_by("id"), *quote.invoices.order_by("id")], attribute="label"

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.db import IntegrityError, models, transaction
-from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponseRedirect
 
 from crm.admin.cells import change_url
 from crm.admin.looks import ModelAdmin
@@ -69,11 +69,11 @@ class RefusalMixin(ModelAdmin):
             super().delete_queryset(request, queryset)
 
     def response_action(
-        self, request: HttpRequest, queryset: models.QuerySet[Any]
-    ) -> HttpResponseBase | None:
+        self, request: HttpRequest, queryset: models.QuerySet[Any], *args: Any
+    ) -> Any:
         try:
             with transaction.atomic():
-                return super().response_action(request, queryset)
+                return super().response_action(request, queryset, *args)
         except (IntegrityError, CrmError) as error:
             sentence = sentence_of(error)
             if sentence is None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.auth.password_validation import validate_password
 from django.db import models
 from django.http import HttpRequest, HttpResponseRedirect
@@ -64,13 +64,13 @@ class StaffForm(RefusableForm):
         if self.instance.pk is None:
             self._place(data)
         platform = getattr(data.get("group"), "name", "") == PLATFORM_ADMINISTRATOR_GROUP
-        if "group" in data and platform != (self.instance.account_id is None):
-            if not (self.instance.is_superuser and data["group"] is None):
-                self.add_error(
-                    "group",
-                    "The platform's own people are platform administrators; "
-                    "a business's staff are not.",
-                )
+        without = self.instance.is_superuser and data.get("group") is None
+        if "group" in data and not without and platform != (self.instance.account_id is None):
+            self.add_error(
+                "group",
+                "The platform's own people are platform administrators; "
+                "a business's staff are not.",
+            )
         return data
 
     def _place(self, data: dict[str, Any]) -> None:
@@ -108,32 +108,32 @@ class NewStaffForm(StaffForm):
 
 
 @admin.register(User)
-class StaffAdmin(BaseModelAdmin, _UserAdmin):  # type: ignore[misc]
+class StaffAdmin(BaseModelAdmin, _UserAdmin):
     """People who sign in."""
 
     form = StaffForm
-    add_form = NewStaffForm  # type: ignore[assignment]
+    add_form = NewStaffForm
     change_password_form = AdminPasswordChangeForm
     change_user_password_template = None
     add_form_template = None
     list_display: Any = ("email", "full_name", "role", "is_active", "last_login")
-    list_filter: Any = (("is_active", BooleanRadioFilter),)
+    list_filter = (("is_active", BooleanRadioFilter),)
     list_display_links = ("email",)
     sortable = ("email", "last_login")
     ordering = ("-id",)
     search_fields = ("email", "first_name", "last_name")
     search_help_text = "Name, e-mail"
     filter_horizontal = ()
-    readonly_fields: Any = ("last_login", "date_joined")
-    fieldsets: Any = (
+    readonly_fields = ("last_login", "date_joined")
+    fieldsets = (
         (None, {"fields": ("email", ("first_name", "last_name"), "phone")}),
         ("Access", {"fields": (("group", "is_active"), ("last_login", "date_joined"))}),
     )
-    add_fieldsets: Any = (
+    add_fieldsets = (
         (None, {"fields": ("email", ("first_name", "last_name"), "phone")}),
         ("Access", {"fields": ("group", "password")}),
     )
-    actions = ("export_csv",)
+    actions: Any = ("export_csv",)
     actions_detail = ("set_password", "deactivate")
     csv_columns = ("email", "first_name", "last_name", "phone", "is_active", "last_login")
 
@@ -172,9 +172,7 @@ class StaffAdmin(BaseModelAdmin, _UserAdmin):  # type: ignore[misc]
             attributes["account"] = forms.ModelChoiceField(
                 Account.objects.all(),
                 required=False,
-                widget=AutocompleteSelect(
-                    User._meta.get_field("account"), self.admin_site
-                ),
+                widget=AutocompleteSelect(User._meta.get_field("account"), self.admin_site),
                 help_text="Empty for the platform's own people.",
             )
         base = self.form if obj else self.add_form
@@ -188,11 +186,10 @@ class StaffAdmin(BaseModelAdmin, _UserAdmin):  # type: ignore[misc]
         ]
         kwargs |= {"form": type(base.__name__, (base,), attributes), "fields": fields}
         # Past Django's UserAdmin, whose add form asks for the password twice.
-        return BaseModelAdmin.get_form(
-            self, request, obj, change=change, **kwargs)
+        return BaseModelAdmin.get_form(self, request, obj, change=change, **kwargs)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        if isinstance(obj, User) and obj.is_superuser and not request.user.is_superuser:  # type: ignore[union-attr]
+        if isinstance(obj, User) and obj.is_superuser and not request.user.is_superuser:
             return False
         return super().has_change_permission(request, obj)
 

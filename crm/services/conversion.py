@@ -81,7 +81,7 @@ def invoice_from_job(*, job: Job, by: User | None) -> Invoice:
     if job.status == JobStatus.CANCELLED:
         raise CrmError("A cancelled job can't be billed. Nothing was changed.")
     if job.quote is not None and _billing(job.quote) is None:
-        quote = Quote.objects.select_for_update().get(pk=job.quote_id)
+        quote = Quote.objects.select_for_update().get(pk=job.quote.pk)
         return _draft(quote, job=job)
     return Invoice.objects.create(
         account_id=job.account_id,
