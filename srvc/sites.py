@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib.auth import views as auth_views
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, URLResolver, path, reverse_lazy
+from django.urls import URLPattern, URLResolver, path, reverse, reverse_lazy
 from unfold.sites import UnfoldAdminSite
 
 from srvc.login_role import as_login
@@ -17,7 +17,11 @@ class SrvcAdminSite(UnfoldAdminSite):  # type: ignore[misc]
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Staff only, and nobody who still owes a second factor (srvc.two_factor.middleware)."""
-        return super().has_permission(request) and not getattr(request, "second_factor_missing", "")
+        # Signing out is always allowed; Django asks this before it does.
+        owes = getattr(request, "second_factor_missing", "")
+        return super().has_permission(request) and (
+            not owes or request.path == reverse("admin:logout")
+        )
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
         """Unfold's pages and those of srvc.two_factor and of forgotten passwords."""

@@ -44,7 +44,6 @@ def test_a_request_runs_as_the_users_role_and_account() -> None:
 def test_a_request_costs_one_set_config(client: Client) -> None:
     owner = make_business()
     client.force_login(owner)
-    connection.close_if_unusable_or_obsolete()
     with CaptureQueriesContext(connection) as captured:
         answer = client.get(reverse("admin:password_change_done"))
     assert answer.status_code == 200

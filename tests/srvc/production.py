@@ -1,0 +1,35 @@
+"""A complete production environment, and Python run in it."""
+
+import os
+import subprocess
+import sys
+
+from srvc.environment import BASE_DIR
+
+KEY = "k3y-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+COMPLETE = {
+    "SRVC_ENV": "production",
+    "SRVC_ENV_FILE": os.devnull,
+    "SECRET_KEY": KEY,
+    "ALLOWED_HOSTS": "srvc.example.com",
+    "CSRF_TRUSTED_ORIGINS": "https://srvc.example.com",
+    "DATABASE_URL": "postgres://srvc_app:pa%24s@db.example.com:5432/srvc?sslmode=require",
+    "DATABASE_OWNER_URL": "postgres://srvc_owner:pass@db.example.com:5432/srvc?sslmode=require",
+    "EMAIL_URL": "smtp+tls://srvc:secret@smtp.example.com:587",
+    "DEFAULT_FROM_EMAIL": "SRVC <srvc@example.com>",
+    "TRUSTED_PROXIES": "1",
+}
+
+
+def python(*arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
+    """Run Python in the complete environment, with some variables changed or (None) left out."""
+    wanted = COMPLETE | variables | {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "ignore"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=BASE_DIR,
+        env={name: value for name, value in wanted.items() if value is not None},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

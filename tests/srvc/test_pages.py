@@ -1,0 +1,155 @@
+"""Error pages without detail, headers on every page, passwords forgotten and changed."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.core import mail
+from django.template.loader import render_to_string
+from django.test import Client, RequestFactory
+from django.urls import reverse
+from django.views import defaults
+from pytest_django import Settings
+
+from crm.models import User
+from ops.rls.session import acting_as_admin
+from tests.factories import make_business
+
+PASSWORD = "a long pass phrase"
+
+
+@pytest.fixture
+def no_manifest(settings: Settings) -> Iterator[None]:
+    """Static files as in production, before anybody collected them."""
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}
+    }
+    yield
+
+
+@pytest.mark.usefixtures("no_manifest")
+@pytest.mark.parametrize("name", ["400", "403", "403_csrf", "404", "429", "500"])
+def test_an_error_page_needs_neither_database_nor_manifest(name: str) -> None:
+    # Without the mark django_db a query would fail this test.
+    page = render_to_string(f"{name}.html")
+    assert page.count("<h1>") == 1
+    assert '<link rel="stylesheet" href="/static/srvc/errors.css">' in page
+    assert "<script" not in page
+    assert "style=" not in page
+
+
+@pytest.mark.usefixtures("no_manifest")
+def test_a_crash_says_nothing_of_itself() -> None:
+    answer = defaults.server_error(RequestFactory().get("/secret-path"))
+    assert answer.status_code == 500
+    assert "Something went wrong" in answer.content.decode()
+    assert "secret-path" not in answer.content.decode()
+
+
+@pytest.mark.django_db
+def test_a_page_that_is_not_there_does_not_repeat_its_address(client: Client) -> None:
+    answer = client.get("/no/such-page/")
+    assert answer.status_code == 404
+    assert "There is nothing here" in answer.content.decode()
+    assert "such-page" not in answer.content.decode()
+
+
+@pytest.mark.django_db
+def test_an_expired_form_is_told_plainly() -> None:
+    answer = Client(enforce_csrf_checks=True).post(reverse("admin:login"), {"username": "x"})
+    assert answer.status_code == 403
+    assert "This form has expired" in answer.content.decode()
+
+
+def test_an_unknown_host_is_a_bad_request(client: Client) -> None:
+    answer = client.get("/admin/login/", headers={"host": "evil.example"})
+    assert answer.status_code == 400
+    assert "evil.example" not in answer.content.decode()
+
+
+@pytest.mark.django_db
+def test_every_page_says_what_a_browser_may_load(client: Client) -> None:
+    answer = client.get(reverse("admin:login"))
+    policy = dict(
+        part.strip().split(" ", 1) for part in answer["Content-Security-Policy"].split(";")
+    )
+    assert policy == {
+        "default-src": "'none'",
+        "script-src": "'self' 'unsafe-eval'",
+        "style-src": "'self' 'unsafe-inline'",
+        "img-src": "'self' data:",
+        "font-src": "'self'",
+        "connect-src": "'self'",
+        "manifest-src": "'self'",
+        "base-uri": "'none'",
+        "form-action": "'self'",
+        "frame-ancestors": "'none'",
+        "object-src": "'none'",
+    }
+    assert answer["X-Frame-Options"] == "DENY"
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert answer["Referrer-Policy"] == "same-origin"
+    assert answer["Cross-Origin-Opener-Policy"] == "same-origin"
+    cookie = client.cookies["srvc_csrf"]
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
+    # Nothing of the page needs what the policy forbids.
+    text = answer.content.decode()
+    assert re.findall(r"<script(?![^>]*\bsrc=)", text) == []
+    assert re.findall(r"\son[a-z]+=", text) == []
+
+
+@pytest.mark.django_db
+def test_a_forgotten_password_is_replaced_by_a_link(client: Client) -> None:
+    owner = make_business()
+    page = reverse("admin:admin_password_reset")
+    assert client.get(page).status_code == 200
+    answer = client.post(page, {"email": owner.email.upper()})
+    assert answer["Location"] == reverse("admin:password_reset_done")
+    assert client.get(answer["Location"]).status_code == 200
+    (message,) = mail.outbox
+    assert message.to == [owner.email]
+    (link,) = re.findall(r"http://testserver(/\S+)", message.body)
+    form = client.get(link, follow=True)
+    assert form.context["validlink"] is True
+    new = "an entirely new phrase"
+    answer = client.post(
+        form.redirect_chain[-1][0], {"new_password1": new, "new_password2": new}, follow=True
+    )
+    assert answer.status_code == 200
+    assert Client().login(request=RequestFactory().get("/"), username=owner.email, password=new)
+    # The link is used up.
+    assert client.get(link, follow=True).context["validlink"] is False
+
+
+@pytest.mark.django_db
+def test_somebody_unknown_gets_the_same_answer_and_no_mail(client: Client) -> None:
+    answer = client.post(reverse("admin:admin_password_reset"), {"email": "no@x.example"})
+    assert answer["Location"] == reverse("admin:password_reset_done")
+    assert mail.outbox == []
+
+
+@pytest.mark.django_db
+def test_an_owner_made_without_a_password_sets_the_first_one_by_mail(client: Client) -> None:
+    owner = make_business(password=None)
+    client.post(reverse("admin:admin_password_reset"), {"email": owner.email})
+    assert len(mail.outbox) == 1
+
+
+@pytest.mark.django_db
+def test_a_member_changes_the_own_password_and_stays_signed_in(client: Client) -> None:
+    owner = make_business()
+    client.force_login(owner)
+    new = "an entirely new phrase"
+    page = reverse("admin:password_change")
+    assert client.get(page).status_code == 200
+    refused = client.post(
+        page, {"old_password": PASSWORD, "new_password1": "short", "new_password2": "short"}
+    )
+    assert refused.status_code == 200
+    changed = client.post(
+        page, {"old_password": PASSWORD, "new_password1": new, "new_password2": new}
+    )
+    assert changed.status_code == 302
+    assert client.get(page).status_code == 200
+    with acting_as_admin():
+        assert User.objects.get(pk=owner.pk).check_password(new)
