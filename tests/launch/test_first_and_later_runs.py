@@ -6,7 +6,9 @@ It is one test because the first run, with its migrations, is what takes the tim
 import os
 import signal
 import time
+import urllib.parse
 import urllib.request
+from http.cookiejar import CookieJar
 from pathlib import Path
 
 import psutil
@@ -18,6 +20,18 @@ from tests.launch.conftest import Installation
 def answers(url: str) -> bool:
     with urllib.request.urlopen(f"{url}admin/login/", timeout=10) as response:  # noqa: S310
         return bool(response.status == 200)
+
+
+def sign_in(url: str, email: str, password: str) -> str:
+    """Return the address one lands on after signing in as a person would."""
+    cookies = CookieJar()
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
+    browser.open(f"{url}admin/login/", timeout=10).close()
+    token = next(cookie.value for cookie in cookies if "csrf" in cookie.name)
+    form = {"username": email, "password": password, "csrfmiddlewaretoken": token or ""}
+    data = urllib.parse.urlencode({**form, "next": "/admin/"}).encode()
+    with browser.open(f"{url}admin/login/", data, timeout=10) as response:
+        return str(response.url)
 
 
 def processes_of(folder: Path) -> list[str]:
@@ -42,9 +56,16 @@ def test_it_comes_up_comes_back_and_leaves_nothing_behind(installation: Installa
     assert answers(installation.url)
     assert installation.file.stat().st_mode & 0o777 == 0o600
     secrets = installation.file.read_text()
-    names = [line.split("=")[0] for line in secrets.splitlines() if not line.startswith("#")]
-    assert names == ["SECRET_KEY", "DEMO_PASSWORD", "SRVC_OWNER_PASSWORD", "SRVC_APP_PASSWORD"]
-    for value in (line.split("=", 1)[1] for line in secrets.splitlines() if "=" in line):
+    values = dict(line.split("=", 1) for line in secrets.splitlines() if "=" in line)
+    assert list(values) == [
+        "SECRET_KEY",
+        "DEMO_PASSWORD",
+        "SRVC_OWNER_PASSWORD",
+        "SRVC_APP_PASSWORD",
+    ]
+    landed = sign_in(installation.url, "owner@demo.example", values["DEMO_PASSWORD"])
+    assert landed == f"{installation.url}admin/"
+    for value in values.values():
         assert value not in first.said
 
     # Another run beside it is refused, and the first one is not disturbed.
@@ -64,6 +85,8 @@ def test_it_comes_up_comes_back_and_leaves_nothing_behind(installation: Installa
     second.wait_for("Ctrl-C stops it.")
     assert time.monotonic() - began < 10
     assert installation.file.read_text() == secrets
+
+    assert "Loaded" not in second.said
 
     # A worker that dies is started again.
     worker = installation.pid_of("worker")
