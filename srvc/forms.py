@@ -30,7 +30,7 @@ class PasswordResetForm(forms.PasswordResetForm):
         super().__init__(*args, **kwargs)
         self.fields["email"].widget.attrs["class"] = " ".join(BASE_INPUT_CLASSES)
 
-    def get_users(self, email: str) -> Iterable[User]:  # type: ignore[override]
+    def get_users(self, email: str) -> Iterable[User]:
         """Also people who never had a password: this is how a new owner sets the first."""
         return User.objects.filter(email__iexact=email, is_active=True)
 

@@ -126,7 +126,7 @@ TEMPLATES = [
 
 
 def _database(variable: str, login: str, password_variable: str) -> dict[str, Any]:
-    config = {
+    config: dict[str, Any] = {
         "NAME": "srvc",
         "USER": login,
         "PASSWORD": read.text(password_variable),

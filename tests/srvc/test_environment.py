@@ -68,7 +68,7 @@ def test_an_operator_commands_first_argument_picks_the_environment(
     ):
         environment.choose_by_arguments(arguments)
         assert os.environ["SRVC_ENV"] == "development"
-    with pytest.raises(environment.EnvironmentNameError, match="manage.py provision: the envir"):
+    with pytest.raises(environment.EnvironmentNameError, match=r"manage\.py provision: the envir"):
         environment.choose_by_arguments(["manage.py", "provision", "Staging"])
 
 
@@ -121,7 +121,7 @@ def test_an_environment_without_file_and_variables_is_refused(
 ) -> None:
     monkeypatch.setenv("SRVC_ENV_FILE", str(tmp_path / ".env.staging"))
     monkeypatch.delenv("DATABASE_URL")
-    with pytest.raises(environment.EnvironmentFileError, match="has no .env.staging in"):
+    with pytest.raises(environment.EnvironmentFileError, match=r"has no \.env\.staging in"):
         environment.load("staging")
     monkeypatch.setenv("DATABASE_URL", "postgres://srvc_app:x@db/srvc")
     environment.load("staging")

@@ -1,7 +1,6 @@
 """Error pages without detail, headers on every page, passwords forgotten and changed."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from django.core import mail
@@ -19,12 +18,11 @@ PASSWORD = "a long pass phrase"
 
 
 @pytest.fixture
-def no_manifest(settings: Settings) -> Iterator[None]:
+def no_manifest(settings: Settings) -> None:
     """Static files as in production, before anybody collected them."""
     settings.STORAGES = settings.STORAGES | {
         "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}
     }
-    yield
 
 
 @pytest.mark.usefixtures("no_manifest")

@@ -36,7 +36,7 @@ def test_another_answer_than_the_address_changes_nothing(
     owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("builtins.input", lambda question: "yes")
-    with pytest.raises(CommandError, match="That is another address. Nothing was changed."):
+    with pytest.raises(CommandError, match=r"That is another address\. Nothing was changed\."):
         call_command("resettwofactor", owner.email)
     assert TOTPDevice.objects.count() == 1
 

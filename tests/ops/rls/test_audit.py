@@ -138,8 +138,10 @@ def test_a_right_that_nobody_declared_is_found(fresh_database: str) -> None:
     (finding,) = audit_tables()
     assert (finding.id, finding.message) == (
         "ops.E106",
-        "django_session has no row policies, and its grants are not those of "
-        "settings.RLS_TABLE_GRANTS.",
+        (
+            "django_session has no row policies, and its grants are not those of "
+            "settings.RLS_TABLE_GRANTS."
+        ),
     )
 
 

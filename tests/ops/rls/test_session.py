@@ -3,7 +3,7 @@
 import pytest
 from django.db import connection, transaction
 
-from crm.models import Customer
+from crm.models import Customer, User
 from ops.rls.session import acting_as, acting_as_admin, acting_as_login, current_account_id
 from tests.factories import make_business, make_customer
 
@@ -38,11 +38,16 @@ def test_a_nested_context_ends_where_the_outer_one_goes_on() -> None:
 @pytest.mark.django_db
 def test_an_exception_in_a_nested_context_undoes_its_rows_and_its_identity() -> None:
     ann, bob = make_business(), make_business()
-    with acting_as(ann):
-        make_customer()
-        with pytest.raises(ZeroDivisionError), acting_as(bob):
+
+    def fail_as(user: User) -> None:
+        with acting_as(user):
             make_customer()
             raise ZeroDivisionError
+
+    with acting_as(ann):
+        make_customer()
+        with pytest.raises(ZeroDivisionError):
+            fail_as(bob)
         assert identity()[1] == str(ann.pk)
         assert Customer.objects.count() == 1
     with acting_as(bob):
