@@ -120,7 +120,7 @@ def _legacy_encoding(stream: BinaryIO, bad_line: int, file: str) -> str:
     if best is None:
         return "cp1252"
     for match in matches:
-        if match.encoding == "cp1252" and match.chaos <= best.chaos + 0.05:
+        if "cp1252" in match.could_be_from_charset and match.chaos <= best.chaos + 0.05:
             return "cp1252"
     return best.encoding
 

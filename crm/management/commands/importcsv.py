@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any, cast
@@ -80,9 +82,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = _member(options["account"])
-        signal.signal(signal.SIGTERM, _interrupt)
         try:
-            summary = self._import(user, options)
+            with _terminated_like_interrupted():
+                summary = self._import(user, options)
         except ImportRefusedError as refusal:
             self._refused(refusal, options)
         except CrmError as error:
@@ -167,6 +169,15 @@ def _mapping(pairs: list[str]) -> dict[str, str]:
             raise CommandError(f"--map {pair}: write it THEIRS=OURS.", returncode=USAGE)
         mapping[theirs.strip()] = ours.strip()
     return mapping
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
