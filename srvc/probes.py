@@ -44,6 +44,8 @@ class ProbeMiddleware:
             status=503 if failing else 200,
         )
         response["Cache-Control"] = "no-store"
+        # What fails is logged below, with its reason; Django would add a line for every probe.
+        response._has_been_logged = True  # type: ignore[attr-defined]
         response["Content-Length"] = str(len(response.content))
         return response
 

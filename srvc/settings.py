@@ -375,6 +375,13 @@ UNFOLD: dict[str, Any] = {
     "DASHBOARD_CALLBACK": "srvc.dashboard.dashboard",
     "STYLES": [lambda request: static("srvc/admin.css")],
     "SIDEBAR": SIDEBAR,
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("srvc/favicon.svg"),
+        }
+    ],
     "SITE_URL": None,  # there is no other site to return to
     "LOGIN": {"form": "srvc.forms.SignInForm"},
     "ACCOUNT": {

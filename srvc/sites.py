@@ -7,7 +7,6 @@ from typing import Any
 from django.contrib.auth import views as auth_views
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import URLPattern, URLResolver, path, reverse, reverse_lazy
-from django.views import View
 from unfold.sites import UnfoldAdminSite
 
 from srvc.login_role import as_login
@@ -56,11 +55,12 @@ class SrvcAdminSite(UnfoldAdminSite):  # type: ignore[misc]
     def _password_reset_urls(self) -> list[URLPattern]:
         from srvc.forms import PasswordResetForm, SetPasswordForm
 
-        def view(cls: type[View], **options: Any) -> Any:
+        def view(cls: Any, **options: Any) -> Any:
             def page(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
-                return cls.as_view(**options, extra_context=self.each_context(request))(
-                    request, **kwargs
-                )
+                answer: HttpResponseBase = cls.as_view(
+                    **options, extra_context=self.each_context(request)
+                )(request, **kwargs)
+                return answer
 
             return as_login(page)
 
