@@ -21,7 +21,20 @@ from pathlib import Path
 ROWS = 100_000
 FASTER = 5.0
 MEGABYTES = 300
-_HEADER = ["external_id", "first_name", "last_name", "company_name", "email", "phone", "address_line1", "city", "region", "postal_code", "country", "notes"]
+_HEADER = [
+    "external_id",
+    "first_name",
+    "last_name",
+    "company_name",
+    "email",
+    "phone",
+    "address_line1",
+    "city",
+    "region",
+    "postal_code",
+    "country",
+    "notes",
+]
 _ROOT = Path(__file__).resolve().parent.parent
 _PEER = "benchmarks.importcsv_peer"
 

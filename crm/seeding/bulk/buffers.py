@@ -44,6 +44,12 @@ _NOT_NEEDED = (
 )
 
 
+def ignored_triggers() -> str:
+    """What `pgtrigger.ignore` is set to, for the transaction only, while rows are copied."""
+    triggers = pgtrigger.registered(*_NOT_NEEDED)
+    return "{" + ",".join(trigger.get_pgid(model) for model, trigger in triggers) + "}"
+
+
 class Buffers:
     """Collects rows of the tables in COLUMNS and copies them out when there are enough."""
 
@@ -52,12 +58,7 @@ class Buffers:
         self._lines: dict[str, list[str]] = {table: [] for table in COLUMNS}
         self._ids: dict[str, deque[int]] = {}
         self._count = 0
-        triggers = [
-            trigger.get_pgid(model) for model, trigger in pgtrigger.registered(*_NOT_NEEDED)
-        ]
-        copier.execute(
-            "SELECT set_config('pgtrigger.ignore', %s, true)", ["{" + ",".join(triggers) + "}"]
-        )
+        copier.execute("SELECT set_config('pgtrigger.ignore', %s, true)", [ignored_triggers()])
 
     def add(self, table: str, *values: Value) -> None:
         """Keep a row for the next flush."""

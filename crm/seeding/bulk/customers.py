@@ -57,7 +57,7 @@ def _lines(
         account = accounts[turn]
         country = account.country
         # One draw of random bits for the whole row: the loop's cost is mostly its draws.
-        chance, rest = divmod(bits(80), 100)
+        rest, chance = divmod(bits(80), 100)
         rest, i = divmod(rest, len(firsts))
         rest, j = divmod(rest, len(lasts))
         rest, house = divmod(rest, 9_000)
