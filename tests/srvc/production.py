@@ -1,8 +1,12 @@
 """A complete production environment, and Python run in it."""
 
 import os
+import runpy
 import subprocess
 import sys
+from typing import Any
+
+import pytest
 
 from srvc.environment import BASE_DIR
 
@@ -33,3 +37,20 @@ def python(*arguments: str, **variables: str | None) -> subprocess.CompletedProc
         timeout=60,
         check=False,
     )
+
+
+def settings(monkeypatch: pytest.MonkeyPatch, **variables: str | None) -> dict[str, Any]:
+    """The settings as this environment makes them, without a process of their own."""
+    for name, value in (COMPLETE | variables).items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    return runpy.run_path(str(BASE_DIR / "srvc" / "settings.py"))
+
+
+def problems(monkeypatch: pytest.MonkeyPatch, **variables: str | None) -> list[str]:
+    """What is wrong with this environment, as `kind variable what`."""
+    found = settings(monkeypatch, **variables)["CONFIGURATION_ERRORS"]
+    assert all(problem.fix.endswith((".", ")")) for problem in found), found
+    return [f"{problem.kind} {problem.variable} {problem.wrong}" for problem in found]
