@@ -11,6 +11,7 @@ from django.contrib.admin.views.main import ChangeList as DjangoChangeList
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
@@ -72,9 +73,9 @@ class FieldsMixin:
             if db_field.name == "quantity":
                 field.validators.append(_more_than_zero)
             if low is not None:
-                field.validators.append(forms.DecimalField(min_value=low).validators[-1])
+                field.validators.append(MinValueValidator(low))
             if high is not None:
-                field.validators.append(forms.DecimalField(max_value=high).validators[-1])
+                field.validators.append(MaxValueValidator(high))
         return field
 
 
@@ -195,8 +196,12 @@ class AccountModelAdmin(BaseModelAdmin):
         self, request: HttpRequest, form: forms.ModelForm[Any], formsets: Any, change: bool
     ) -> None:
         super().save_related(request, form, formsets, change)
+        self.finish_saving(form.instance)
         # Numbers, dates and names are the database's: messages and the log should show them.
         form.instance.refresh_from_db()
+
+    def finish_saving(self, row: Any) -> None:
+        """What is left to write once the row and those below it are saved."""
 
 
 class AccountInline(FieldsMixin, TabularInline):

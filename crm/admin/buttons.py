@@ -161,7 +161,11 @@ class ButtonsMixin(ModelAdmin):
 
     def ask(self, request: HttpRequest, pressed: Any, row: models.Model) -> HttpResponseBase:
         """Show the button's dialog, or do what it asked for."""
-        form = pressed.form_class(request.POST or None, row=row, initial=pressed.initial(row))
+        form = pressed.form_class(
+            request.POST if request.method == "POST" else None,
+            row=row,
+            initial=pressed.initial(row),
+        )
         if request.method == "POST" and form.is_valid():
             try:
                 with transaction.atomic():

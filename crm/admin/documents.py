@@ -105,11 +105,8 @@ class DocumentAdmin(AccountModelAdmin):
                 line_form.instance.position = position
         super().save_formset(request, form, formset, change)
 
-    def save_related(
-        self, request: HttpRequest, form: ModelForm[Any], formsets: Any, change: bool
-    ) -> None:
-        super().save_related(request, form, formsets, change)
-        recalculate(document=form.instance)
+    def finish_saving(self, row: Any) -> None:
+        recalculate(document=row)
 
     @display(description="Total", ordering="total", formatting="price")
     def total_cell(self, document: Any) -> SafeString | str:

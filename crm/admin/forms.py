@@ -56,7 +56,7 @@ class AccountModelForm(RefusableForm):
 
     def _refuse_strangers(self, data: dict[str, Any]) -> None:
         """Row security shows administrators every account; a row still refers to its own only."""
-        for name, value in data.items():
+        for name, value in list(data.items()):
             account_id = getattr(value, "account_id", None)
             if (
                 isinstance(value, models.Model)
@@ -93,6 +93,8 @@ class LineForm(AccountModelForm):
     def clean(self) -> dict[str, Any]:
         data = super().clean()
         line = self.instance
+        if "product" in self.errors:
+            return data
         for name in ("product", "description", "unit", "unit_price", "tax_name", "tax_rate"):
             if name in data:
                 setattr(line, name, data[name])
@@ -109,3 +111,10 @@ class LineForm(AccountModelForm):
         if line.unit_price is None and "unit_price" not in self.errors:
             self.add_error("unit_price", "Give a price, or choose a product.")
         return data
+
+    def _get_validation_exclusions(self) -> set[str]:
+        excluded = super()._get_validation_exclusions()
+        if "product" in self.errors:
+            # What an impossible product would have filled in is not missing as well.
+            excluded |= {"description", "unit_price"}
+        return excluded

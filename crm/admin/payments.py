@@ -26,8 +26,13 @@ class AllocationForm(AccountModelForm):
 
     def clean(self) -> dict[str, Any]:
         data = super().clean()
-        invoice, payment = data.get("invoice"), self.instance.payment
-        if invoice is not None and payment.customer_id not in (None, invoice.customer_id):
+        # The payment itself may be new, without a key yet.
+        invoice, payment = data.get("invoice"), data.get("payment")
+        if (
+            invoice is not None
+            and payment is not None
+            and payment.customer_id not in (None, invoice.customer_id)
+        ):
             self.add_error("invoice", "This is another customer's invoice.")
         return data
 

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelect
-from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth import HASH_SESSION_KEY
 from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.db import models
-from django.http import HttpRequest, HttpResponseRedirect
-from django.urls import reverse
+from django.http import HttpRequest
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter
-from unfold.forms import AdminPasswordChangeForm
 from unfold.widgets import (
     UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
 )
 
 from crm.admin.base import BaseModelAdmin, is_platform_administrator
-from crm.admin.buttons import button
+from crm.admin.buttons import ConfirmForm, button
 from crm.admin.forms import RefusableForm
 from crm.admin.looks import display
 from crm.models import PLATFORM_ADMINISTRATOR_GROUP, Account, User
-from crm.services.staff import deactivate_user, give_group
-
-if TYPE_CHECKING:
-    _UserAdmin = DjangoUserAdmin[User]
-else:
-    _UserAdmin = DjangoUserAdmin
+from crm.services.staff import deactivate_user, give_group, set_password
 
 
 class StaffForm(RefusableForm):
@@ -107,15 +102,37 @@ class NewStaffForm(StaffForm):
         return password
 
 
+class PasswordForm(ConfirmForm):
+    """Asks for a password twice."""
+
+    password1 = forms.CharField(
+        label="Password",
+        strip=False,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
+    )
+    password2 = forms.CharField(
+        label="Password, again",
+        strip=False,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
+    )
+
+    def clean_password1(self) -> str:
+        password: str = self.cleaned_data["password1"]
+        validate_password(password, self.row)
+        return password
+
+    def clean_password2(self) -> str:
+        password: str = self.cleaned_data["password2"]
+        if "password1" in self.cleaned_data and password != self.cleaned_data["password1"]:
+            raise forms.ValidationError("The two passwords differ.")
+        return password
+
+
 @admin.register(User)
-class StaffAdmin(BaseModelAdmin, _UserAdmin):
+class StaffAdmin(BaseModelAdmin):
     """People who sign in."""
 
     form = StaffForm
-    add_form = NewStaffForm
-    change_password_form = AdminPasswordChangeForm
-    change_user_password_template = None
-    add_form_template = None
     list_display: Any = ("email", "full_name", "role", "is_active", "last_login")
     list_filter = (("is_active", BooleanRadioFilter),)
     list_display_links = ("email",)
@@ -123,7 +140,6 @@ class StaffAdmin(BaseModelAdmin, _UserAdmin):
     ordering = ("-id",)
     search_fields = ("email", "first_name", "last_name")
     search_help_text = "Name, e-mail"
-    filter_horizontal = ()
     readonly_fields = ("last_login", "date_joined")
     fieldsets = (
         (None, {"fields": ("email", ("first_name", "last_name"), "phone")}),
@@ -175,7 +191,7 @@ class StaffAdmin(BaseModelAdmin, _UserAdmin):
                 widget=AutocompleteSelect(User._meta.get_field("account"), self.admin_site),
                 help_text="Empty for the platform's own people.",
             )
-        base = self.form if obj else self.add_form
+        base = StaffForm if obj else NewStaffForm
         own = ("group", "password", "account")
         fields = [
             name
@@ -185,8 +201,15 @@ class StaffAdmin(BaseModelAdmin, _UserAdmin):
             if name not in own
         ]
         kwargs |= {"form": type(base.__name__, (base,), attributes), "fields": fields}
-        # Past Django's UserAdmin, whose add form asks for the password twice.
-        return BaseModelAdmin.get_form(self, request, obj, change=change, **kwargs)
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        # A filter on a hash would tell it letter by letter.
+        return not lookup.startswith("password") and super().lookup_allowed(lookup, value, request)
+
+    @method_decorator(sensitive_post_parameters("password", "password1", "password2"))
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return super().changeform_view(request, *args, **kwargs)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         if isinstance(obj, User) and obj.is_superuser and not request.user.is_superuser:
@@ -221,10 +244,19 @@ class StaffAdmin(BaseModelAdmin, _UserAdmin):
         names = [group.name for group in user.groups.all()]
         return "Superuser" if user.is_superuser else ", ".join(names)
 
-    @button(title="Set password", icon="key")
-    def set_password(self, request: HttpRequest, row: User, data: Any) -> Any:
-        """The page that sets the person's password."""
-        return HttpResponseRedirect(reverse("admin:auth_user_password_change", args=[row.pk]))
+    @button(
+        title="Set password",
+        icon="key",
+        question="Which password shall {row} sign in with?",
+        form=PasswordForm,
+    )
+    def set_password(self, request: HttpRequest, row: User, data: dict[str, Any]) -> str:
+        """Give the person a password."""
+        set_password(user=row, password=data["password1"], by=request.user)  # type: ignore[arg-type]
+        if row.pk == request.user.pk:
+            # Keeps oneself signed in; every other session of the person ends.
+            request.session[HASH_SESSION_KEY] = row.get_session_auth_hash()
+        return f"{row} has a new password."
 
     @button(
         title="Deactivate",

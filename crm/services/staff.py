@@ -34,3 +34,10 @@ def deactivate_user(*, user: User, by: User | None) -> User:
     user.is_active = False
     user.save(update_fields=["is_active"])
     return user
+
+
+@transaction.atomic
+def set_password(*, user: User, password: str, by: User | None) -> None:
+    """Give a person a password, which ends all their sessions. It is not validated here."""
+    user.set_password(password)
+    user.save(update_fields=["password"])
