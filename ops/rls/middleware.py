@@ -1,6 +1,7 @@
 """One transaction per request, in the name of whoever asks."""
 
 from collections.abc import Callable, Iterator
+
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 
 from ops.rls.session import Actor, acting_as
