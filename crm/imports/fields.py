@@ -122,7 +122,7 @@ def fraction(text: str, context: Context) -> Any:
     """A share from 0 to 1 as a percentage; `15%` is one already."""
     if text.endswith("%"):
         return percent(text, context)
-    number = amount(7, 6)(text, context)
+    number = amount(9, 6)(text, context)
     if number > 1:
         raise values.ValueRefusedError(
             f"{values.shown(text)} is no share from 0 to 1. "

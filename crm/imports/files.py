@@ -47,7 +47,8 @@ class File:
 
     def open(self) -> Table:
         """The file's rows, from the top."""
-        return Table(self.source, encoding=self.encoding, delimiter=self.delimiter)
+        named = replace(self.source, name=self.shown_name)
+        return Table(named, encoding=self.encoding, delimiter=self.delimiter)
 
     def wanted(self, fields: Sequence[Field], groups: Any) -> Iterator[Problem]:
         """A problem for each group of fields of which the file has none."""
@@ -71,15 +72,17 @@ def recognise_files(
 ) -> list[File]:
     """Open each file once and recognise its columns. Raises ImportRefusedError, see `reading`."""
     heads = []
-    for source in sources:
-        with Table(source, encoding=options.encoding, delimiter=options.delimiter) as table:
+    shown_names = [source.name if len(sources) > 1 else "" for source in sources]
+    for source, shown_name in zip(sources, shown_names, strict=True):
+        named = replace(source, name=shown_name)
+        with Table(named, encoding=options.encoding, delimiter=options.delimiter) as table:
             heads.append((table.encoding, table.delimiter, table.header_line, table.header))
     mapping = check_mapping(options.mapping, fields, [head[-1] for head in heads])
     files = []
     for number, (source, head) in enumerate(zip(sources, heads, strict=True)):
         encoding, delimiter, line, header = head
-        columns = recognise(header, fields, mapping, line=line, file=source.name)
-        shown_name = source.name if len(sources) > 1 else ""
+        shown_name = shown_names[number]
+        columns = recognise(header, fields, mapping, line=line, file=shown_name)
         files.append(File(number, source, encoding, delimiter, line, columns, shown_name))
     return files
 
@@ -162,5 +165,4 @@ def stage_all(
         try:
             yield from rows(file)
         except ImportRefusedError as refusal:
-            named = (replace(problem, file=file.shown_name) for problem in refusal.problems)
-            sheet.problems.extend(named)
+            sheet.problems.extend(refusal.problems)

@@ -10,7 +10,9 @@ from crm.models.currencies import minor_unit
 
 _LINES_OF = "FROM import_lines l WHERE l.skip IS NULL AND l.external_id = r.external_id"
 _COMPARED = (
-    ("customer", "concat_ws('/', {0}.customer_ref, {0}.customer_email, {0}.customer_name)"),
+    ("customer", "{0}.customer_ref"),
+    ("customer", "{0}.customer_email"),
+    ("customer", "{0}.customer_name"),
     ("date", "{0}.issue_date::text"),
     ("due date", "{0}.due_date::text"),
     ("status", "{0}.status"),
@@ -40,6 +42,12 @@ def resolve(sheet: Sheet) -> None:
         lambda number: f"The invoice “{number}” has no lines.",
         "r.external_id",
     )
+    sheet.check(
+        INVOICES,
+        "r.status <> 'draft' AND r.issue_date IS NULL",
+        lambda number: f"The invoice “{number}” has no date.",
+        "r.external_id",
+    )
     _resolve_products(sheet)
     _add_up(sheet)
     sheet.execute(
@@ -61,7 +69,7 @@ def _fold_flat_rows(sheet: Sheet) -> None:
         sheet.check(
             INVOICES,
             "r.flat AND EXISTS (SELECT FROM import_first f WHERE f.file = r.file "
-            f"AND f.external_id = r.external_id AND {ours} <> '' AND {first} <> {ours})",
+            f"AND f.external_id = r.external_id AND {ours} <> '' AND {first} IS DISTINCT FROM {ours})",
             lambda number, what=what: (  # type: ignore[misc]
                 f"The row has another {what} than the first row of invoice “{number}”."
             ),

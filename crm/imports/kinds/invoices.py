@@ -143,6 +143,8 @@ LINE_WANTED = (
     (("external_id",), "the invoice a line belongs to"),
     (("unit_price", "line_total"), "a line's price"),
 )
+# A flat file is read once for invoices, once for lines: said alike, it is told once.
+NO_NUMBER = "The row has no invoice number."
 _PAID_COLUMNS = ("status", "is_paid", "paid_on", "amount_paid")
 
 
@@ -164,14 +166,12 @@ def counts_as_paid(columns: Any, id_column: str) -> bool:
 def to_header(row: dict[str, Any], context: Context) -> tuple[Any, ...]:
     """A row for the staging table of invoices. Raises ValueRefusedError for one that can't be."""
     if not row["external_id"]:
-        raise ValueRefusedError("The invoice has no number.")
+        raise ValueRefusedError(NO_NUMBER)
     if row["currency"] and row["currency"].upper() != context.currency:
         raise ValueRefusedError(
             f"The invoice is in {row['currency']}, the account in {context.currency}."
         )
     _settle(row)
-    if row["issue_date"] is None and row["status"] != "draft":
-        raise ValueRefusedError("The invoice has no date.")
     if row["due_date"] and row["issue_date"] and row["due_date"] < row["issue_date"]:
         raise ValueRefusedError("The invoice is due before its date.")
     is_order = row["id_column"].startswith("order")
@@ -206,7 +206,7 @@ def to_line(row: dict[str, Any], context: Context) -> tuple[Any, ...] | None:
             raise ValueRefusedError("The line has no price.")
         return None
     if not row["external_id"]:
-        raise ValueRefusedError("The line does not say which invoice it belongs to.")
+        raise ValueRefusedError(NO_NUMBER)
     if row["quantity"] == 0:
         raise ValueRefusedError("The quantity is zero.")
     if row["discount_percent"] is None:

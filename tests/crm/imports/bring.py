@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from crm.imports.files import Options
 from crm.imports.problems import ImportRefusedError
 from crm.imports.reading import Source
@@ -34,12 +36,10 @@ def bring(
 
 def problems_of(owner: User, kind: str, *files: str | bytes | Path, **options: Any) -> list[str]:
     """What keeps files out, as people read it; fails when nothing does."""
-    try:
+    with pytest.raises(ImportRefusedError) as caught:
         bring(owner, kind, *files, **options)
-    except ImportRefusedError as refusal:
-        assert str(refusal).endswith("Nothing was imported; correct the file and try again.")
-        return [str(problem) for problem in refusal.problems]
-    raise AssertionError("the import was not refused")
+    assert str(caught.value).endswith("Nothing was imported; correct the file and try again.")
+    return [str(problem) for problem in caught.value.problems]
 
 
 def _source(file: str | bytes | Path, number: int) -> Source:

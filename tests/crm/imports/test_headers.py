@@ -40,13 +40,17 @@ def test_case_spaces_and_punctuation_do_not_matter(name: str) -> None:
         ),
         (
             JOBBER,
-            "external_id full_name first_name last_name company_name phone email address_line1 "
-            "address_line2 city region postal_code country is_lead is_archived",
+            (
+                "external_id full_name first_name last_name company_name phone email "
+                "address_line1 address_line2 city region postal_code country is_lead is_archived"
+            ),
         ),
         (
             HUBSPOT,
-            "external_id first_name last_name email phone company_name job_title address_line1 "
-            "city region postal_code country status",
+            (
+                "external_id first_name last_name email phone company_name job_title "
+                "address_line1 city region postal_code country status"
+            ),
         ),
     ],
 )
