@@ -29,7 +29,8 @@ def run(bench: Bench) -> list[Result]:
     files = _save_rows(bench, folder)
     rows = sum(count for _, count in files.values())
     rounds = next((times for most, times in _ROUNDS_UP_TO if bench.scale.customers <= most), 1)
-    ours, theirs = [], []
+    ours: list[float] = []
+    theirs: list[float] = []
     for turn in range(rounds):
         for who in ("ours", "theirs") if turn % 2 else ("theirs", "ours"):
             seconds = _seed(bench) if who == "ours" else _bare_copy(bench, files)

@@ -70,7 +70,7 @@ class Copier:
 
     def execute(self, statement: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a statement and return its rows."""
-        self._cursor.execute(statement, tuple(parameters))  # type: ignore[arg-type]
+        self._cursor.execute(statement, tuple(parameters))
         return self._cursor.fetchall() if self._cursor.description else []
 
     def new_ids(self, table: str, many: int) -> array[int]:

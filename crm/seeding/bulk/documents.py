@@ -26,7 +26,7 @@ class Draft:
 
     def lines(self, document: int, account: SeededAccount, moment: str) -> list[tuple[Value, ...]]:
         """The rows of its lines, as `_LINE` in buffers.py has their columns."""
-        rows = []
+        rows: list[tuple[Value, ...]] = []
         for position, (article, amounts, net) in enumerate(
             zip(self.articles, self.amounts, self.totals.nets, strict=True)
         ):
