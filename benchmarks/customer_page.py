@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from benchmarks.result import Result, medians, slower, timed
+from benchmarks.result import Result, compare, timed
 from benchmarks.server import Bench
 
 if TYPE_CHECKING:
@@ -31,15 +31,13 @@ def run(bench: Bench) -> list[Result]:
         for query, what in _PAGES.items():
             if who == "administrator" and what == "search":
                 continue  # searching everything is admin_search's subject
-            ours, theirs = medians(
+            comparison = compare(
                 ROUNDS, _turn(bench, large, find, query), _turn(bench, small, find, query)
             )
             results.append(
-                slower(
+                comparison.as_result(
                     f"customer page, {what}, {who}, {bench.scale.customers:,} rows",
                     f"same page, {bench.small_scale.customers:,} rows",
-                    ours,
-                    theirs,
                     at_most=2,
                 )
             )

@@ -18,10 +18,10 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.result import Result, medians, slower, timed
+from benchmarks.result import Result, compare, timed
 from benchmarks.server import APP, MEMBER, OWNER, Bench
 
-ROUNDS = 400
+ROUNDS = 1_000
 _NEWEST = 100
 _CONTEXT = (
     "SELECT set_config('role', %s, true), set_config('app.account_id', %s, true), "
@@ -40,17 +40,15 @@ def run(bench: Bench) -> list[Result]:
         _assert_same_rows(member, owner, plain, filtered, accounts[0])
         results = []
         for whole, what in ((False, "query alone"), (True, "with its transaction")):
-            ours, theirs = medians(
+            comparison = compare(
                 ROUNDS,
                 _turn(member, MEMBER, plain, accounts, whole=whole),
                 _turn(owner, OWNER, filtered, accounts, whole=whole),
             )
             results.append(
-                slower(
+                comparison.as_result(
                     f"newest {_NEWEST} customers of a member, {what}",
                     "filtered by hand, no policies",
-                    ours,
-                    theirs,
                     at_most=1.3,
                 )
             )

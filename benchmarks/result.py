@@ -37,27 +37,45 @@ class Result:
         return {**asdict(self), "met": self.met}
 
 
-def slower(name: str, peer: str, ours: float, theirs: float, *, at_most: float) -> Result:
-    """A claim about times in seconds: ours takes at most so many times the peer's."""
-    return Result(
-        name, peer, _milliseconds(ours), _milliseconds(theirs), ours / theirs, f"<= {at_most}"
-    )
+@dataclass(frozen=True)
+class Comparison:
+    """Times of two contenders in rounds in which they took turns, in seconds."""
+
+    ours: Sequence[float]
+    theirs: Sequence[float]
+
+    @property
+    def ratio(self) -> float:
+        """The median of the rounds' ratios.
+
+        Both halves of a round share the machine's mood, so this stands still where the ratio of
+        two medians wanders with the load.
+        """
+        pairs = zip(self.ours, self.theirs, strict=True)
+        return statistics.median(ours / theirs for ours, theirs in pairs)
+
+    def as_result(self, name: str, peer: str, *, at_most: float) -> Result:
+        """The claim that ours takes at most so many times the peer's time."""
+        ours, theirs = statistics.median(self.ours), statistics.median(self.theirs)
+        return Result(
+            name, peer, _milliseconds(ours), _milliseconds(theirs), self.ratio, f"<= {at_most}"
+        )
 
 
-def medians(rounds: int, *contenders: Callable[[], float]) -> Sequence[float]:
-    """The median time of each contender over rounds in which they take turns, in seconds.
+def compare(rounds: int, ours: Callable[[], float], theirs: Callable[[], float]) -> Comparison:
+    """Let two contenders take turns; each returns its own time in seconds.
 
-    Each returns its own time. Turns alternate who goes first, so that neither always runs on
-    caches that the other has warmed; a first round is thrown away.
+    Who goes first alternates, so that neither always runs on caches that the other has warmed;
+    the first two rounds are thrown away.
     """
-    times: list[list[float]] = [[] for _ in contenders]
-    order = list(range(len(contenders)))
-    for turn in range(rounds + 1):
-        for position in order if turn % 2 else reversed(order):
+    times: tuple[list[float], list[float]] = ([], [])
+    contenders = (ours, theirs)
+    for turn in range(rounds + 2):
+        for position in (0, 1) if turn % 2 else (1, 0):
             elapsed = contenders[position]()
-            if turn:
+            if turn >= 2:
                 times[position].append(elapsed)
-    return [statistics.median(each) for each in times]
+    return Comparison(*times)
 
 
 def timed(work: Callable[[], object]) -> float:
