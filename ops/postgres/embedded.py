@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from enum import Enum
 from pathlib import Path
 
@@ -102,6 +102,9 @@ class EmbeddedServer:
         for folder in (self.home, self.socket, self.logs):
             shutil.rmtree(folder, ignore_errors=True)
         self._lock_file.unlink(missing_ok=True)
+        if self.home != self.data_directory:
+            with suppress(OSError):
+                self.home.parent.rmdir()
 
     # --- starting ------------------------------------------------------------------------------
 
