@@ -163,8 +163,7 @@ def _chart(currency: str, months: list[dt.date], amounts: dict[dt.date, Decimal]
                 "data": [str(value) for value in values],
                 "backgroundColor": "var(--color-primary-600)",
                 "borderRadius": 4,
-                "barThickness": "flex",
-                "maxBarThickness": 32,
+                "barThickness": 20,
                 "displayYAxis": True,
             }
         ],

@@ -37,7 +37,7 @@ class UserSubscriptionAdmin(BaseModelAdmin):
         ("plan", RelatedDropdownFilter),
         ("current_period_end", DayRangeFilter),
     )
-    list_select_related = ("account", "plan")
+    list_related = ("account", "plan")
     ordering = ("-id",)
     search_fields = ("account__name",)
     search_help_text = "Business"

@@ -54,7 +54,7 @@ class AccountAdmin(BaseModelAdmin):
     form = AccountForm
     list_display: Any = ("name", "owner", "currency", "time_zone", "created_at")
     list_filter = (("currency", ChoicesDropdownFilter), ("created_at", DayRangeFilter))
-    list_select_related = ("user",)
+    list_related = ("user",)
     ordering = ("-user_id",)
     search_fields = ("name", "user__email")
     search_help_text = "Name, owner's e-mail"

@@ -95,6 +95,9 @@ class ChangeList(UnfoldChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        admin: Any = self.model_admin
+        if isinstance(self.result_list, models.QuerySet):
+            self.result_list = self.result_list.prefetch_related(*admin.get_list_related(request))
         if not self.query and not self.has_active_filters:
             # Nothing is left out, so the page offers no "show all".
             self.full_result_count = self.result_count

@@ -71,7 +71,7 @@ class DocumentAdmin(AccountModelAdmin):
     form = CustomersWorkForm
     change_form_template = "crm/admin/document_form.html"
     autocomplete_fields: ClassVar[Any] = ("customer", "site")
-    list_select_related: ClassVar[Any] = ("customer",)
+    list_related = ("customer",)
     readonly_fields: ClassVar[Any] = ("totals",)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -98,11 +98,16 @@ class ExportMixin(ModelAdmin):
             else column
             for column in self.csv_columns
         ]
+        related = {
+            column.split(".")[0]
+            for column in self.csv_columns
+            if isinstance(column, str) and "." in column
+        }
         # The body is produced after the request, when its time zone is no longer in force.
         zone = timezone.get_current_timezone()
         name = str(self.opts.verbose_name_plural).replace(" ", "-")
         return StreamingHttpResponse(
-            lines(queryset.iterator(chunk_size=2000), columns, zone),
+            lines(queryset.prefetch_related(*related).iterator(chunk_size=2000), columns, zone),
             content_type="text/csv; charset=utf-8",
             headers={
                 "Content-Disposition": (

@@ -6,7 +6,6 @@ import datetime as dt
 from typing import Any
 
 from django.contrib import admin
-from django.db import models
 from django.http import HttpRequest
 from django.utils import formats, timezone
 from django.utils.safestring import SafeString
@@ -70,7 +69,7 @@ class JobAdmin(JobButtons, AccountModelAdmin):
         ("assigned_to", AutocompleteSelectFilter),
     )
     date_hierarchy = "scheduled_start"
-    list_select_related = ("customer", "assigned_to")
+    list_related = ("customer", "assigned_to")
     search_fields = ("title",)
     search_help_text = "Number, title, customer"
     autocomplete_fields = ("customer", "site", "quote", "assigned_to")
@@ -110,11 +109,6 @@ class JobAdmin(JobButtons, AccountModelAdmin):
         "description",
         "external_id",
     )
-
-    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Job]:
-        rows = super().get_queryset(request)
-        exporting = request.POST.get("action") == "export_csv"
-        return rows.select_related("customer", "site", "assigned_to") if exporting else rows
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)

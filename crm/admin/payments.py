@@ -98,7 +98,7 @@ class PaymentAdmin(AccountModelAdmin):
         ("customer", AutocompleteSelectFilter),
     )
     date_hierarchy = "received_on"
-    list_select_related = ("customer",)
+    list_related = ("customer",)
     search_fields = ("reference",)
     search_help_text = "Reference, customer"
     autocomplete_fields = ("customer",)

@@ -28,7 +28,7 @@ class ProductAdmin(AccountModelAdmin):
     sortable = ("name", "sku", "price")
     list_filter = (("kind", ChoicesDropdownFilter), ("is_active", BooleanRadioFilter))
     # The account's currency goes with every price.
-    list_select_related = ("account",)
+    list_related = ("account",)
     search_fields = ("search_text",)
     search_help_text = "Name, article number"
     fieldsets = (

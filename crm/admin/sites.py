@@ -23,7 +23,7 @@ class ServiceSiteAdmin(AccountModelAdmin):
     list_display: Any = ("name", "customer_link", "place", "is_active")
     sortable = ("name",)
     list_filter = (("customer", AutocompleteSelectFilter), ("is_active", BooleanRadioFilter))
-    list_select_related = ("customer",)
+    list_related = ("customer",)
     ordering = ("-id",)
     search_fields = ("name",)
     search_help_text = "Site, address, customer"

@@ -10,7 +10,6 @@ from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.auth import HASH_SESSION_KEY
 from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
-from django.db import models
 from django.http import HttpRequest
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
@@ -153,15 +152,12 @@ class StaffAdmin(BaseModelAdmin):
     actions_detail = ("set_password", "deactivate")
     csv_columns = ("email", "first_name", "last_name", "phone", "is_active", "last_login")
 
-    def get_queryset(self, request: HttpRequest) -> models.QuerySet[User]:
-        return super().get_queryset(request).prefetch_related("groups")
-
     def get_list_display(self, request: HttpRequest) -> Any:
         columns = self.list_display
         return (*columns, "account") if is_platform_administrator(request) else columns
 
-    def get_list_select_related(self, request: HttpRequest) -> Any:
-        return ("account",) if is_platform_administrator(request) else ()
+    def get_list_related(self, request: HttpRequest) -> Any:
+        return ("groups", "account") if is_platform_administrator(request) else ("groups",)
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         if is_platform_administrator(request):
