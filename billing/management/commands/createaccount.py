@@ -10,9 +10,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from billing.errors import BillingError
+from billing.management.edge import told_plainly
 from billing.services.accounts import OpenedAccount, open_account
-from crm.errors import CrmError
 from ops.rls.session import acting_as_admin
 
 PASSWORD_VARIABLE = "ACCOUNT_PASSWORD"  # noqa: S105 (the variable's name)
@@ -45,20 +44,17 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         password = _given_password(from_stdin=options["password_stdin"])
-        try:
-            with acting_as_admin(via="createaccount"):
-                opened = open_account(
-                    email=options["email"].strip(),
-                    name=options["name"].strip(),
-                    plan=options["plan"],
-                    password=password,
-                    currency=options["currency"].upper(),
-                    time_zone=options["time_zone"],
-                    phone_region=options["phone_region"].upper(),
-                    by=None,
-                )
-        except (BillingError, CrmError) as error:
-            raise CommandError(str(error)) from None
+        with told_plainly(), acting_as_admin(via="createaccount"):
+            opened = open_account(
+                email=options["email"].strip(),
+                name=options["name"].strip(),
+                plan=options["plan"],
+                password=password,
+                currency=options["currency"].upper(),
+                time_zone=options["time_zone"],
+                phone_region=options["phone_region"].upper(),
+                by=None,
+            )
         if options["json"]:
             self.stdout.write(json.dumps(_facts(opened), indent=2))
         else:

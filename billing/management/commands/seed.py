@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import datetime
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from billing.errors import BillingError
+from billing.management.edge import told_plainly
 from billing.seeding import bulk, demo
 from billing.seeding.progress import shown
-from crm.errors import CrmError
 from crm.seeding.scales import DEMO, SCALES
 
+_FIRST_YEAR, _LAST_YEAR = 1990, 2100
 _HELP = """\
 Load made-up businesses with their customers and work, for trying SRVC or measuring it.
 
@@ -29,12 +29,20 @@ Nobody can sign in to the accounts of the scales small, large and million.
 """
 
 
+def _day(text: str) -> datetime.date:
+    try:
+        day = datetime.date.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no day such as 2026-03-02") from None
+    if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        raise ArgumentTypeError(f"{text} is not between {_FIRST_YEAR} and {_LAST_YEAR}")
+    return day
+
+
 class Command(BaseCommand):
     help = _HELP
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        from argparse import RawDescriptionHelpFormatter
-
         parser.formatter_class = RawDescriptionHelpFormatter
         parser.add_argument("--scale", required=True, choices=[DEMO, *SCALES])
         parser.add_argument(
@@ -43,7 +51,7 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=1, help="another number, other rows (1)")
         parser.add_argument(
             "--today",
-            type=datetime.date.fromisoformat,
+            type=_day,
             default=None,
             help="the day that dates count from, as YYYY-MM-DD (today)",
         )
@@ -58,12 +66,11 @@ class Command(BaseCommand):
         name, once = options["scale"], options["once"]
         today: datetime.date | None = options["today"]
         try:
-            if name == DEMO:
-                self._load_demo(options["seed"], today, once=once)
-            else:
-                self._load_bulk(name, options["seed"], today, once=once)
-        except (BillingError, CrmError) as error:
-            raise CommandError(str(error)) from None
+            with told_plainly():
+                if name == DEMO:
+                    self._load_demo(options["seed"], today, once=once)
+                else:
+                    self._load_bulk(name, options["seed"], today, once=once)
         except KeyboardInterrupt:
             raise CommandError(
                 f"Stopped. Nothing of the scale {name} was loaded.", returncode=130
@@ -79,9 +86,7 @@ class Command(BaseCommand):
     def _load_demo(self, seed: int, today: datetime.date | None, *, once: bool) -> None:
         if once and demo.is_loaded():
             return
-        loaded = demo.load_demo(
-            seed=seed, today=today, password=getattr(settings, "DEMO_PASSWORD", "")
-        )
+        loaded = demo.load_demo(seed=seed, today=today, password=settings.DEMO_PASSWORD)
         self.stdout.write(f"Loaded {', '.join(loaded.businesses)}.")
         self.stdout.write(f"Sign in as {demo.OWNER_EMAIL} or {demo.ADMINISTRATOR_EMAIL}.")
         if loaded.generated_password:
