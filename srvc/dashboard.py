@@ -164,6 +164,7 @@ def _chart(currency: str, months: list[dt.date], amounts: dict[dt.date, Decimal]
                 "backgroundColor": "var(--color-primary-600)",
                 "borderRadius": 4,
                 "barThickness": 20,
+                "maxBarThickness": 20,
                 "displayYAxis": True,
             }
         ],

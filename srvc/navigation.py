@@ -70,6 +70,7 @@ SIDEBAR: dict[str, Any] = {
                 _page("Settings", "storefront", "crm.account", _own_business),
                 _page("Businesses", "storefront", "crm.account", _platform),
                 _page("Staff", "badge", "crm.user"),
+                _page("Imports", "upload_file", "crm.importrun"),
                 _page("Subscription", "card_membership", "billing.usersubscription"),
                 _page("Plans", "sell", "billing.subscriptionplan"),
             ],
