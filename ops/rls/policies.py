@@ -32,9 +32,7 @@ class _SqlConstraint(BaseConstraint):
 
     def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
         # CREATE TABLE can't hold it: it runs once the tables it speaks about exist.
-        sql = self.create_sql(model, schema_editor)
-        if sql is not None:
-            schema_editor.deferred_sql.append(sql)
+        schema_editor.deferred_sql.append(self.create_sql(model, schema_editor))
         return None
 
     def validate(self, *args: Any, **kwargs: Any) -> None:
@@ -168,13 +166,12 @@ class SameAccountKey(_SqlConstraint):
         target = field.related_model
         own = model._meta.get_field(self.account).column
         theirs = target._meta.get_field(self.account).column
-        # At the end of the migration: the target's unique key may be made by a later operation.
-        schema_editor.deferred_sql.append(
+        # The target's unique key has to be there: its table comes first in a migration.
+        return (
             f'ALTER TABLE "{model._meta.db_table}" ADD CONSTRAINT "{self.name}" '
             f'FOREIGN KEY ("{own}", "{field.column}") REFERENCES "{target._meta.db_table}" '
             f'("{theirs}", "{target._meta.pk.column}") ON DELETE {self.on_delete}'
         )
-        return None
 
     def remove_sql(self, model: Any, schema_editor: Any) -> Any:
         return f'ALTER TABLE "{model._meta.db_table}" DROP CONSTRAINT "{self.name}"'
