@@ -51,6 +51,16 @@ def label(value: str, text: str, colours: dict[str, str]) -> tuple[str, str] | s
     return (value, text) if value in colours else text
 
 
+def number(
+    value: Decimal, *, decimals: int = 0, before: str = "", unit: str = ""
+) -> SafeString | str:
+    """A number as people write it: at least so many decimals, and no zeros behind them."""
+    whole, _, fraction = f"{value:,f}".partition(".")
+    fraction = fraction.rstrip("0").ljust(decimals, "0")
+    text = f"{whole}.{fraction}" if fraction else whole
+    return format_html('<span class="srvc-money">{}{}{}</span>', before, text, unit)
+
+
 def money(amount: Decimal | None, currency: str) -> SafeString | str:
     """An amount whose digits stand below each other."""
     if amount is None:

@@ -11,7 +11,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from crm.admin.base import AccountInline, AccountModelAdmin
-from crm.admin.cells import link, money
+from crm.admin.cells import EMPTY, link, money, number
 from crm.admin.forms import CustomersWorkForm, LineForm
 from crm.admin.looks import display
 from crm.models.documents import Document
@@ -33,13 +33,33 @@ class LineInline(AccountInline):
         "tax_rate",
         "amount",
     )
-    readonly_fields = ("amount",)
+    # A line that can't be edited any more is read, not filled in: no zeros behind the comma.
+    fields_when_frozen = (
+        "product",
+        "description",
+        "plain_quantity",
+        "unit",
+        "plain_price",
+        "plain_discount",
+        "plain_tax",
+        "amount",
+    )
+    readonly_fields = (
+        "amount",
+        "plain_quantity",
+        "plain_price",
+        "plain_discount",
+        "plain_tax",
+    )
     autocomplete_fields = ("product",)
     ordering = ("position", "id")
     verbose_name_plural = "lines"
 
     def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
         return 0 if obj else 1
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fields if self._open(obj) else self.fields_when_frozen
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).select_related("product")
@@ -63,6 +83,28 @@ class LineInline(AccountInline):
             return "-"
         document = getattr(line, self.parent_model._meta.model_name or "")
         return money(line.net, document.currency)
+
+    @display(description="Quantity")
+    def plain_quantity(self, line: Any) -> SafeString | str:
+        """How many units."""
+        return number(line.quantity)
+
+    @display(description="Unit price")
+    def plain_price(self, line: Any) -> SafeString | str:
+        """The price of one unit, to the cent or as finely as it was set."""
+        return number(line.unit_price, decimals=2)
+
+    @display(description="Discount")
+    def plain_discount(self, line: Any) -> SafeString | str:
+        """The discount on the line, in percent."""
+        return number(line.discount_percent, unit=" %") if line.discount_percent else EMPTY
+
+    @display(description="Tax")
+    def plain_tax(self, line: Any) -> SafeString | str:
+        """Name and rate of the tax, in percent."""
+        if not line.tax_rate:
+            return line.tax_name or EMPTY
+        return number(line.tax_rate, before=f"{line.tax_name} ".lstrip(), unit=" %")
 
 
 class DocumentAdmin(AccountModelAdmin):
