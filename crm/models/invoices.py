@@ -22,6 +22,7 @@ from crm.models.history import track_history
 from crm.models.jobs import Job
 from crm.models.quotes import Quote
 from crm.models.rules import (
+    allocated_by_trigger_only,
     allowed_transitions,
     frozen,
     frozen_with_parent,
@@ -265,19 +266,8 @@ class Invoice(Document):
                 RETURN NEW;
                 """,
             ),
-            pgtrigger.Trigger(
-                name="c_allocated_by_trigger_only",
-                when=pgtrigger.Before,
-                operation=pgtrigger.Update,
-                condition=pgtrigger.Condition(
-                    "OLD.allocated_total IS DISTINCT FROM NEW.allocated_total"
-                ),
-                func=f"""
-                IF pg_trigger_depth() < 2 THEN
-                    {refuse("What is paid of an invoice follows from payment allocations.")}
-                END IF;
-                RETURN NEW;
-                """,
+            allocated_by_trigger_only(
+                "What is paid of an invoice follows from payment allocations."
             ),
         ]
 

@@ -20,7 +20,7 @@ from crm.models.currencies import CURRENCIES
 from crm.models.customers import Customer
 from crm.models.history import track_history
 from crm.models.invoices import Invoice
-from crm.models.rules import allowed_transitions, frozen, refuse
+from crm.models.rules import allocated_by_trigger_only, allowed_transitions, frozen, refuse
 from crm.models.search import of_customer, of_customer_or
 from ops.rls.policies import SameAccountKey
 
@@ -200,20 +200,7 @@ class Payment(AccountModel):
                 RETURN NEW;
                 """,
             ),
-            pgtrigger.Trigger(
-                name="c_allocated_by_trigger_only",
-                when=pgtrigger.Before,
-                operation=pgtrigger.Update,
-                condition=pgtrigger.Condition(
-                    "OLD.allocated_total IS DISTINCT FROM NEW.allocated_total"
-                ),
-                func=f"""
-                IF pg_trigger_depth() < 2 THEN
-                    {refuse("What a payment pays follows from payment allocations.")}
-                END IF;
-                RETURN NEW;
-                """,
-            ),
+            allocated_by_trigger_only("What a payment pays follows from payment allocations."),
         ]
 
     def __str__(self) -> str:

@@ -114,3 +114,19 @@ def takes_number(series: str, *, drafts: str = "NEW.status = 'draft'") -> pgtrig
         RETURN NEW;
         """,
     )
+
+
+def allocated_by_trigger_only(message: str) -> pgtrigger.Trigger:
+    """A trigger that lets only the trigger of payment_allocations change `allocated_total`."""
+    return pgtrigger.Trigger(
+        name="c_allocated_by_trigger_only",
+        when=pgtrigger.Before,
+        operation=pgtrigger.Update,
+        condition=pgtrigger.Condition("OLD.allocated_total IS DISTINCT FROM NEW.allocated_total"),
+        func=f"""
+                IF pg_trigger_depth() < 2 THEN
+                    {refuse(message)}
+                END IF;
+                RETURN NEW;
+                """,
+    )
