@@ -68,8 +68,8 @@ def _fold_flat_rows(sheet: Sheet) -> None:
         ours, first = value.format("r"), value.format("f")
         sheet.check(
             INVOICES,
-            "r.flat AND EXISTS (SELECT FROM import_first f WHERE f.file = r.file "
-            f"AND f.external_id = r.external_id AND {ours} <> '' AND {first} IS DISTINCT FROM {ours})",
+            f"r.flat AND {ours} <> '' AND EXISTS (SELECT FROM import_first f WHERE f.file = r.file "
+            f"AND f.external_id = r.external_id AND {first} IS DISTINCT FROM {ours})",
             lambda number, what=what: (  # type: ignore[misc]
                 f"The row has another {what} than the first row of invoice “{number}”."
             ),
