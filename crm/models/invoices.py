@@ -22,8 +22,9 @@ from crm.models.history import track_history
 from crm.models.jobs import Job
 from crm.models.quotes import Quote
 from crm.models.rules import (
-    allocated_by_trigger_only,
+    allocated_as_recorded,
     allowed_transitions,
+    begins_as_draft,
     frozen,
     frozen_with_parent,
     refuse,
@@ -221,6 +222,7 @@ class Invoice(Document):
             *AccountModel.Meta.triggers,
             allowed_transitions("invoice", INVOICE_TRANSITIONS),
             takes_number("invoice"),
+            begins_as_draft("invoice"),
             frozen(
                 "invoice",
                 unless="OLD.status = 'draft'",
@@ -266,8 +268,8 @@ class Invoice(Document):
                 RETURN NEW;
                 """,
             ),
-            allocated_by_trigger_only(
-                "What is paid of an invoice follows from payment allocations."
+            allocated_as_recorded(
+                "What is paid of an invoice follows from payment allocations.", "invoice_id"
             ),
         ]
 

@@ -20,7 +20,7 @@ from crm.models.currencies import CURRENCIES
 from crm.models.customers import Customer
 from crm.models.history import track_history
 from crm.models.invoices import Invoice
-from crm.models.rules import allocated_by_trigger_only, allowed_transitions, frozen, refuse
+from crm.models.rules import allocated_as_recorded, allowed_transitions, frozen, refuse
 from crm.models.search import of_customer, of_customer_or
 from ops.rls.policies import SameAccountKey
 
@@ -200,7 +200,9 @@ class Payment(AccountModel):
                 RETURN NEW;
                 """,
             ),
-            allocated_by_trigger_only("What a payment pays follows from payment allocations."),
+            allocated_as_recorded(
+                "What a payment pays follows from payment allocations.", "payment_id"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -13,7 +13,13 @@ from django.db.models import Count, Q, Sum
 from crm.models.base import AccountModel, same_account_unique_external_id, text_field
 from crm.models.documents import Document, DocumentLine
 from crm.models.history import track_history
-from crm.models.rules import allowed_transitions, frozen, frozen_with_parent, takes_number
+from crm.models.rules import (
+    allowed_transitions,
+    begins_as_draft,
+    frozen,
+    frozen_with_parent,
+    takes_number,
+)
 from crm.models.search import number_in, of_customer, of_customer_or
 from ops.rls.policies import SameAccountKey
 
@@ -127,6 +133,7 @@ class Quote(Document):
             *AccountModel.Meta.triggers,
             allowed_transitions("quote", QUOTE_TRANSITIONS),
             takes_number("quote"),
+            begins_as_draft("quote"),
             frozen(
                 "quote",
                 unless=f"OLD.status IN ({_EDITABLE_SQL})",

@@ -116,17 +116,36 @@ def takes_number(series: str, *, drafts: str = "NEW.status = 'draft'") -> pgtrig
     )
 
 
-def allocated_by_trigger_only(message: str) -> pgtrigger.Trigger:
-    """A trigger that lets only the trigger of payment_allocations change `allocated_total`."""
+def allocated_as_recorded(message: str, column: str) -> pgtrigger.Trigger:
+    """A trigger that takes no `allocated_total` but the sum of what payment_allocations says.
+
+    `column` is the allocation's key to this row. It asks the rows themselves: who changed the
+    value, and from where, could be feigned.
+    """
     return pgtrigger.Trigger(
-        name="c_allocated_by_trigger_only",
+        name="c_allocated_as_recorded",
         when=pgtrigger.Before,
-        operation=pgtrigger.Update,
-        condition=pgtrigger.Condition("OLD.allocated_total IS DISTINCT FROM NEW.allocated_total"),
+        operation=pgtrigger.Insert | pgtrigger.Update,
         func=f"""
-                IF pg_trigger_depth() < 2 THEN
-                    {refuse(message)}
-                END IF;
-                RETURN NEW;
-                """,
+        IF TG_OP = 'UPDATE' AND OLD.allocated_total = NEW.allocated_total THEN
+            RETURN NEW;
+        END IF;
+        IF NEW.allocated_total <> (
+            SELECT coalesce(sum(amount), 0) FROM payment_allocations
+            WHERE user_id = NEW.user_id AND {column} = NEW.id) THEN
+            {refuse(message)}
+        END IF;
+        RETURN NEW;
+        """,
+    )
+
+
+def begins_as_draft(noun: str) -> pgtrigger.Trigger:
+    """A trigger that refuses a row which begins its life beyond the checks on leaving a draft."""
+    return pgtrigger.Trigger(
+        name="a_begins_as_draft",
+        when=pgtrigger.Before,
+        operation=pgtrigger.Insert,
+        condition=pgtrigger.Condition("NEW.status <> 'draft'"),
+        func=refuse(f"A new {noun} is a draft first."),
     )

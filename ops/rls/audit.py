@@ -15,6 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ops.postgres.roles import ADMIN, APP, MEMBER, OWNER, PUBLIC, REQUEST_ROLES
+from ops.rls.triggers import unguarded_functions
 
 _ROLES = {"app": APP, "member": MEMBER, "admin": ADMIN, "public": PUBLIC}
 _ATTRIBUTES = (
@@ -67,7 +68,7 @@ def audit_tables(*, using: str = DEFAULT_DB_ALIAS) -> list[Finding]:
             findings.append(_undeclared(table))
         elif not rights and table not in settings.RLS_OWNER_ONLY_TABLES:
             findings.append(_unlisted(table))
-    return findings
+    return [*findings, *map(_unguarded, unguarded_functions(using))]
 
 
 def require_safe_login(connection: BaseDatabaseWrapper) -> None:
@@ -186,6 +187,14 @@ def _memberships(cursor: Any, login: str) -> list[Finding]:
                 )
             )
     return findings
+
+
+def _unguarded(function: str) -> Finding:
+    return Finding(
+        "ops.E107",
+        f"The trigger function {function} can be tricked by a request's own SQL.",
+        "Run `manage.py migrate`: it guards every trigger and changes no data.",
+    )
 
 
 def _not_forced(table: str) -> Finding:

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connections
 
 from ops.postgres.roles import ADMIN, APP, MEMBER, PUBLIC
+from ops.rls.triggers import guard_triggers
 
 _ROLES = {"app": APP, "member": MEMBER, "admin": ADMIN, "public": PUBLIC}
 
@@ -39,5 +40,6 @@ def apply_table_grants(using: str) -> None:
 
 
 def apply_after_migrate(using: str, **kwargs: Any) -> None:
-    """`post_migrate` receiver."""
+    """`pre_migrate` and `post_migrate` receiver."""
     apply_table_grants(using)
+    guard_triggers(using)

@@ -35,12 +35,17 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "payment_allocations": ("user_id", *_STAMPS, "payment_id", "invoice_id", "amount"),
     "document_counters": ("user_id", *_STAMPS, "series", "last_number"),
 }  # fmt: skip
-# These triggers would refuse lines of documents that are numbered already, and would add up sums
-# that are written complete. What they guard is computed here and checked by a test in SQL.
+# These triggers would refuse documents that are numbered, and partly paid, from the start, and
+# would add up sums that are written complete. What they guard is computed here and checked by a
+# test in SQL.
 _NOT_NEEDED = (
     "crm.QuoteLine:b_frozen_with_document",
     "crm.InvoiceLine:b_frozen_with_document",
     "crm.PaymentAllocation:carry_to_totals",
+    "crm.Quote:a_begins_as_draft",
+    "crm.Invoice:a_begins_as_draft",
+    "crm.Invoice:c_allocated_as_recorded",
+    "crm.Payment:c_allocated_as_recorded",
 )
 
 

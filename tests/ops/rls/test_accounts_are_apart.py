@@ -59,6 +59,14 @@ def test_on_every_table_a_member_sees_changes_and_deletes_own_rows_only() -> Non
             assert run(f'SELECT count(*) FROM "{table}" WHERE user_id = %s', bob.pk) == theirs
 
 
+# Triggers come before policies: what they would refuse must not be what refuses here.
+_INNOCENT = {
+    "quotes": {"status": "draft", "number": None},
+    "invoices": {"status": "draft", "number": None, "allocated_total": 0},
+    "payments": {"allocated_total": 0},
+}
+
+
 def test_on_every_table_a_forged_account_is_refused_by_insert_and_by_update() -> None:
     ann, bob = make_full_business(), make_full_business()
     for model in ACCOUNT_MODELS:
@@ -70,7 +78,7 @@ def test_on_every_table_a_forged_account_is_refused_by_insert_and_by_update() ->
         ]
         with acting_as(ann):
             row = run(f'SELECT row_to_json(t)::text FROM "{table}" t LIMIT 1')
-            forged = json.dumps(json.loads(row) | {"user_id": bob.pk})
+            forged = json.dumps(json.loads(row) | _INNOCENT.get(table, {}) | {"user_id": bob.pk})
             listed = ", ".join(["user_id", *columns])
             assert (
                 refusal(
