@@ -16,7 +16,7 @@ from crm.imports.files import File, Options, recognise_files
 from crm.imports.headers import IGNORE
 from crm.imports.problems import ImportRefusedError, Problem
 from crm.imports.reading import DELIMITER_NAMES, Source
-from crm.imports.run import stage
+from crm.imports.run import expect_many_rows, stage
 from crm.imports.staging import Sheet
 from crm.models import Account, ImportKind
 
@@ -96,6 +96,7 @@ def preview(*, kind: str, sources: Sequence[Source], account: Account, options: 
 def _fill(
     shown: Preview, importer: Kind, sources: Sequence[Source], account: Account, options: Options
 ) -> None:
+    expect_many_rows()
     files = recognise_files(sources, importer.fields, options)
     shown.files = [_file_preview(file) for file in files]
     sheet = stage(importer, files, account, options, limit=PREVIEW_ROWS)

@@ -61,6 +61,7 @@ def run_import(
     """
     with transaction.atomic():
         prepare_connection(account)
+        expect_many_rows()
         importer = KINDS[kind]
         files = recognise_files(sources, importer.fields, options)
         sheet = stage(importer, files, account, options, progress=progress)
@@ -86,6 +87,18 @@ def prepare_connection(account: Account) -> None:
             "set_config('client_connection_check_interval', '5s', true), "
             "pg_advisory_xact_lock(hashtextextended('crm.imports ' || %s, 0))",
             [account.pk],
+        )
+
+
+def expect_many_rows() -> None:
+    """Plan for sets, until the transaction or savepoint ends.
+
+    What this transaction has just written is in no statistics: the planner takes an account's
+    rows for two or three, and a nested loop over twenty thousand of them for minutes.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('enable_nestloop', 'off', true), set_config('jit', 'off', true)"
         )
 
 

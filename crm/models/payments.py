@@ -261,20 +261,21 @@ class PaymentAllocation(AccountModel):
                 name="carry_to_totals",
                 when=pgtrigger.After,
                 operation=pgtrigger.Insert,
+                declare=[("paid_by", "bigint"), ("billed_to", "bigint")],
                 func=f"""
                 -- Both updates lock their row, and the checks on it (never more than paid, never
                 -- more than the invoice asks for) then hold for any number of writers.
                 UPDATE payments SET allocated_total = allocated_total + NEW.amount
                 WHERE user_id = NEW.user_id AND id = NEW.payment_id
-                  AND sign(amount) = sign(NEW.amount);
+                  AND sign(amount) = sign(NEW.amount)
+                RETURNING customer_id INTO paid_by;
                 IF NOT FOUND THEN
                     {refuse("An allocation has the sign of its payment.")}
                 END IF;
                 UPDATE invoices SET allocated_total = allocated_total + NEW.amount
-                WHERE user_id = NEW.user_id AND id = NEW.invoice_id AND customer_id = (
-                    SELECT customer_id FROM payments
-                    WHERE user_id = NEW.user_id AND id = NEW.payment_id);
-                IF NOT FOUND THEN
+                WHERE user_id = NEW.user_id AND id = NEW.invoice_id
+                RETURNING customer_id INTO billed_to;
+                IF billed_to IS DISTINCT FROM paid_by THEN
                     {refuse("A payment pays invoices of its own customer only.")}
                 END IF;
                 RETURN NULL;
