@@ -73,6 +73,7 @@ class ImportRun(AccountModel):
 
     class Meta(AccountModel.Meta):
         db_table = "imports"
+        verbose_name = "import"
         db_table_comment = "Files brought in from elsewhere, and what became of them."
         ordering = ("-id",)
         indexes: ClassVar[list[models.Index]] = [
