@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminSelect2Widget
 
+from crm.admin.asker import asker
 from crm.admin.base import BaseModelAdmin, is_platform_administrator
 from crm.admin.cells import change_url, link
 from crm.admin.filters import DayRangeFilter
@@ -99,7 +100,7 @@ class AccountAdmin(BaseModelAdmin):
             currency=data["currency"],
             time_zone=data["time_zone"],
             phone_region=data["phone_region"],
-            by=request.user,  # type: ignore[arg-type]
+            by=asker(request),
         )
         obj.__dict__.update(account.__dict__)
 

@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
+from crm.admin.asker import asker
 from crm.admin.base import AccountInline, AccountModelAdmin
 from crm.admin.bulk import bulk_action
 from crm.admin.buttons import button
@@ -156,12 +157,12 @@ class CustomerAdmin(AccountModelAdmin):
     @bulk_action(description="Archive", done="archived")
     def archive(self, request: HttpRequest, row: Customer) -> None:
         """Take customers out of the daily lists."""
-        archive_customer(customer=row, by=request.user)  # type: ignore[arg-type]
+        archive_customer(customer=row, by=asker(request))
 
     @bulk_action(description="Make active", done="made active")
     def restore(self, request: HttpRequest, row: Customer) -> None:
         """Bring customers back."""
-        restore_customer(customer=row, by=request.user)  # type: ignore[arg-type]
+        restore_customer(customer=row, by=asker(request))
 
     @button(title="New job", icon="build", permission="crm.add_job")
     def new_job(self, request: HttpRequest, row: Customer, data: Any) -> HttpResponseRedirect:
@@ -191,7 +192,7 @@ class CustomerAdmin(AccountModelAdmin):
     )
     def archive_one(self, request: HttpRequest, row: Customer, data: Any) -> str:
         """Take the customer out of the daily lists."""
-        archive_customer(customer=row, by=request.user)  # type: ignore[arg-type]
+        archive_customer(customer=row, by=asker(request))
         return f"{row} is archived."
 
     @button(
@@ -202,5 +203,5 @@ class CustomerAdmin(AccountModelAdmin):
     )
     def restore_one(self, request: HttpRequest, row: Customer, data: Any) -> str:
         """Bring the customer back."""
-        restore_customer(customer=row, by=request.user)  # type: ignore[arg-type]
+        restore_customer(customer=row, by=asker(request))
         return f"{row} is active."

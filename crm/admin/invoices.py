@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 from unfold.enums import ActionVariant
 
+from crm.admin.asker import asker
 from crm.admin.bulk import bulk_action
 from crm.admin.buttons import PaymentForm, ReasonForm, button
 from crm.admin.cells import EMPTY, INVOICE_COLOURS, change_url, label, money
@@ -138,14 +139,14 @@ class InvoiceAdmin(DocumentAdmin):
     @bulk_action(description="Issue", done="issued")
     def issue(self, request: HttpRequest, row: Invoice) -> None:
         """Number and freeze drafts."""
-        issue_invoice(invoice=row, by=request.user)  # type: ignore[arg-type]
+        issue_invoice(invoice=row, by=asker(request))
 
     @bulk_action(
         description="Record payment in full, today", done="paid", permission="crm.add_payment"
     )
     def pay(self, request: HttpRequest, row: Invoice) -> None:
         """Record that invoices were paid."""
-        pay_invoice(invoice=row, received_on=timezone.localdate(), by=request.user)  # type: ignore[arg-type]
+        pay_invoice(invoice=row, received_on=timezone.localdate(), by=asker(request))
 
     @button(
         title="Issue",
@@ -156,7 +157,7 @@ class InvoiceAdmin(DocumentAdmin):
     )
     def issue_one(self, request: HttpRequest, row: Invoice, data: Any) -> str:
         """Number and freeze the invoice."""
-        return f"{issue_invoice(invoice=row, by=request.user).label} is issued."  # type: ignore[arg-type]
+        return f"{issue_invoice(invoice=row, by=asker(request)).label} is issued."
 
     @button(
         title="Record payment",
@@ -175,7 +176,7 @@ class InvoiceAdmin(DocumentAdmin):
     )
     def record_payment(self, request: HttpRequest, row: Invoice, data: dict[str, Any]) -> str:
         """Record money received for the invoice."""
-        payment = pay_invoice(invoice=row, by=request.user, **data)  # type: ignore[arg-type]
+        payment = pay_invoice(invoice=row, by=asker(request), **data)
         return f"Payment of {money(payment.amount, payment.currency)} is recorded."
 
     @button(
@@ -187,7 +188,7 @@ class InvoiceAdmin(DocumentAdmin):
     )
     def write_off(self, request: HttpRequest, row: Invoice, data: Any) -> str:
         """Give up on the rest."""
-        write_off_invoice(invoice=row, reason=data["reason"], by=request.user)  # type: ignore[arg-type]
+        write_off_invoice(invoice=row, reason=data["reason"], by=asker(request))
         return f"{row.label} is written off."
 
     @button(
@@ -198,7 +199,7 @@ class InvoiceAdmin(DocumentAdmin):
     )
     def reopen(self, request: HttpRequest, row: Invoice, data: Any) -> str:
         """Take the write-off back."""
-        reopen_invoice(invoice=row, by=request.user)  # type: ignore[arg-type]
+        reopen_invoice(invoice=row, by=asker(request))
         return f"{row.label} is open again."
 
     @button(
@@ -213,5 +214,5 @@ class InvoiceAdmin(DocumentAdmin):
     )
     def void(self, request: HttpRequest, row: Invoice, data: Any) -> str:
         """Take the invoice out of the books."""
-        void_invoice(invoice=row, reason=data["reason"], by=request.user)  # type: ignore[arg-type]
+        void_invoice(invoice=row, reason=data["reason"], by=asker(request))
         return f"{row.label} is void."

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponseRedirect
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminSplitDateTimeWidget
 
+from crm.admin.asker import asker
 from crm.admin.buttons import ButtonsMixin, ConfirmForm, ReasonForm, button
 from crm.admin.cells import change_url
 from crm.models import Job, JobStatus
@@ -48,7 +49,7 @@ class JobButtons(ButtonsMixin):
     )
 
     def _move(self, request: HttpRequest, job: Job, status: JobStatus, reason: str = "") -> str:
-        moved = move_job(job=job, status=status, reason=reason, by=request.user)  # type: ignore[arg-type]
+        moved = move_job(job=job, status=status, reason=reason, by=asker(request))
         return f"{moved.label} is {moved.get_status_display().lower()}."
 
     @button(
@@ -63,7 +64,7 @@ class JobButtons(ButtonsMixin):
     )
     def schedule(self, request: HttpRequest, row: Job, data: Any) -> str:
         """Plan the work."""
-        job = schedule_job(job=row, start=data["start"], end=data["end"], by=request.user)  # type: ignore[arg-type]
+        job = schedule_job(job=row, start=data["start"], end=data["end"], by=asker(request))
         return f"{job.label} is scheduled."
 
     @button(
@@ -154,5 +155,5 @@ class JobButtons(ButtonsMixin):
     )
     def new_invoice(self, request: HttpRequest, row: Job, data: Any) -> HttpResponseRedirect:
         """Bill the job."""
-        invoice = invoice_from_job(job=row, by=request.user)  # type: ignore[arg-type]
+        invoice = invoice_from_job(job=row, by=asker(request))
         return HttpResponseRedirect(change_url(invoice))

@@ -11,6 +11,7 @@ from django.utils import formats, timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
+from crm.admin.asker import asker
 from crm.admin.base import AccountModelAdmin
 from crm.admin.bulk import bulk_action
 from crm.admin.cells import (
@@ -194,9 +195,9 @@ class JobAdmin(JobButtons, AccountModelAdmin):
     @bulk_action(description="Mark as completed", done="completed")
     def complete(self, request: HttpRequest, row: Job) -> None:
         """Say that the work of jobs is done."""
-        move_job(job=row, status=JobStatus.COMPLETED, by=request.user)  # type: ignore[arg-type]
+        move_job(job=row, status=JobStatus.COMPLETED, by=asker(request))
 
     @bulk_action(description="Close", done="closed")
     def close(self, request: HttpRequest, row: Job) -> None:
         """Put completed jobs away."""
-        move_job(job=row, status=JobStatus.CLOSED, by=request.user)  # type: ignore[arg-type]
+        move_job(job=row, status=JobStatus.CLOSED, by=asker(request))

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 from unfold.enums import ActionVariant
 
+from crm.admin.asker import asker
 from crm.admin.base import AccountInline, AccountModelAdmin
 from crm.admin.buttons import ReceivedForm, button
 from crm.admin.cells import EMPTY, PAYMENT_COLOURS, label, link, links, money
@@ -207,5 +208,5 @@ class PaymentAdmin(AccountModelAdmin):
     )
     def reverse(self, request: HttpRequest, row: Payment, data: dict[str, Any]) -> str:
         """Take the payment back by a negative one."""
-        reversal = reverse_payment(payment=row, by=request.user, **data)  # type: ignore[arg-type]
+        reversal = reverse_payment(payment=row, by=asker(request), **data)
         return f"Reversed by {money(reversal.amount, reversal.currency)}."

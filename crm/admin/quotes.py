@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 from unfold.enums import ActionVariant
 
+from crm.admin.asker import asker
 from crm.admin.bulk import bulk_action
 from crm.admin.buttons import OptionalReasonForm, button
 from crm.admin.cells import EMPTY, QUOTE_COLOURS, change_url, label, links
@@ -141,7 +142,7 @@ class QuoteAdmin(DocumentAdmin):
     @bulk_action(description="Mark as sent", done="sent")
     def send(self, request: HttpRequest, row: Quote) -> None:
         """Number and freeze quotes as sent."""
-        send_quote(quote=row, by=request.user)  # type: ignore[arg-type]
+        send_quote(quote=row, by=asker(request))
 
     @button(
         title="Mark as sent",
@@ -152,7 +153,7 @@ class QuoteAdmin(DocumentAdmin):
     )
     def send_one(self, request: HttpRequest, row: Quote, data: Any) -> str:
         """Number and freeze the quote."""
-        return f"{send_quote(quote=row, by=request.user).label} is sent."  # type: ignore[arg-type]
+        return f"{send_quote(quote=row, by=asker(request)).label} is sent."
 
     @button(
         title="Accepted",
@@ -163,7 +164,7 @@ class QuoteAdmin(DocumentAdmin):
     )
     def accept(self, request: HttpRequest, row: Quote, data: Any) -> str:
         """Record the customer's yes."""
-        decide_quote(quote=row, accepted=True, by=request.user)  # type: ignore[arg-type]
+        decide_quote(quote=row, accepted=True, by=asker(request))
         return f"{row.label} is accepted."
 
     @button(
@@ -176,7 +177,7 @@ class QuoteAdmin(DocumentAdmin):
     )
     def decline(self, request: HttpRequest, row: Quote, data: Any) -> str:
         """Record the customer's no."""
-        decide_quote(quote=row, accepted=False, reason=data["reason"], by=request.user)  # type: ignore[arg-type]
+        decide_quote(quote=row, accepted=False, reason=data["reason"], by=asker(request))
         return f"{row.label} is declined."
 
     @button(
@@ -187,7 +188,7 @@ class QuoteAdmin(DocumentAdmin):
     )
     def changes(self, request: HttpRequest, row: Quote, data: Any) -> str:
         """Open the quote again."""
-        request_quote_changes(quote=row, by=request.user)  # type: ignore[arg-type]
+        request_quote_changes(quote=row, by=asker(request))
         return f"{row.label} can be edited again."
 
     @button(
@@ -199,7 +200,7 @@ class QuoteAdmin(DocumentAdmin):
     )
     def to_job(self, request: HttpRequest, row: Quote, data: Any) -> HttpResponseRedirect:
         """Do the work."""
-        return HttpResponseRedirect(change_url(job_from_quote(quote=row, by=request.user)))  # type: ignore[arg-type]
+        return HttpResponseRedirect(change_url(job_from_quote(quote=row, by=asker(request))))
 
     @button(
         title="Convert to invoice",
@@ -210,4 +211,4 @@ class QuoteAdmin(DocumentAdmin):
     )
     def to_invoice(self, request: HttpRequest, row: Quote, data: Any) -> HttpResponseRedirect:
         """Bill the work."""
-        return HttpResponseRedirect(change_url(invoice_from_quote(quote=row, by=request.user)))  # type: ignore[arg-type]
+        return HttpResponseRedirect(change_url(invoice_from_quote(quote=row, by=asker(request))))

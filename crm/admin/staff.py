@@ -19,6 +19,7 @@ from unfold.widgets import (
     UnfoldAdminSelectWidget,
 )
 
+from crm.admin.asker import asker
 from crm.admin.base import BaseModelAdmin, is_platform_administrator
 from crm.admin.buttons import ConfirmForm, button
 from crm.admin.forms import RefusableForm
@@ -224,7 +225,7 @@ class StaffAdmin(BaseModelAdmin):
         super().save_related(request, form, formsets, change)
         group = form.cleaned_data.get("group")
         if group is not None:
-            give_group(user=form.instance, group=group, by=request.user)  # type: ignore[arg-type]
+            give_group(user=form.instance, group=group, by=asker(request))
 
     @display(description="Name")
     def full_name(self, user: User) -> str:
@@ -248,7 +249,7 @@ class StaffAdmin(BaseModelAdmin):
     )
     def set_password(self, request: HttpRequest, row: User, data: dict[str, Any]) -> str:
         """Give the person a password."""
-        set_password(user=row, password=data["password1"], by=request.user)  # type: ignore[arg-type]
+        set_password(user=row, password=data["password1"], by=asker(request))
         if row.pk == request.user.pk:
             # Keeps oneself signed in; every other session of the person ends.
             request.session[HASH_SESSION_KEY] = row.get_session_auth_hash()
@@ -262,5 +263,5 @@ class StaffAdmin(BaseModelAdmin):
     )
     def deactivate(self, request: HttpRequest, row: User, data: Any) -> str:
         """End the person's access."""
-        deactivate_user(user=row, by=request.user)  # type: ignore[arg-type]
+        deactivate_user(user=row, by=asker(request))
         return f"{row} can't sign in any more."

@@ -1,10 +1,13 @@
 """Lines of an issued document are read, not filled in."""
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
+from django.contrib.staticfiles import finders
 
 from crm.admin.cells import number
+from crm.admin.documents import LineInline
 from crm.models import Invoice, InvoiceLine, User
 from crm.services.documents import issue_invoice
 from ops.rls.session import acting_as
@@ -45,3 +48,10 @@ def test_the_page_of_an_issued_invoice_shows_plain_numbers(owner: User) -> None:
     for shown in (">2.5<", ">6.85<", ">Sales tax 8.6 %<", ">$17.13<"):
         assert shown in page
     assert "6.8500" not in page
+
+
+@pytest.mark.parametrize("field", sorted({*LineInline.fields, *LineInline.fields_when_frozen}))
+def test_on_a_phone_every_cell_of_a_line_says_what_it_is(field: str) -> None:
+    found = finders.find("srvc/admin.css")
+    assert isinstance(found, str)
+    assert f".tabular td.field-{field}::before" in Path(found).read_text()
