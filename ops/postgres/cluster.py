@@ -73,7 +73,9 @@ def make(home: Path, programs: Path, account: Account | None, settings: Mapping[
         _initdb(partial, programs, account, settings)
         include = (partial / "postgresql.conf").read_text() + "\ninclude 'srvc.conf'\n"
         files.write_aside(partial / "postgresql.conf", include, account)
-        files.write_aside(partial / "pg_hba.conf", configuration.ACCESS, account)
+        files.write_aside(
+            partial / "pg_hba.conf", configuration.access(configuration.ACCESS), account
+        )
         files.write_aside(partial / "srvc.conf", "", account)
         if home.exists():
             home.rmdir()
@@ -91,6 +93,10 @@ def configure(
     files.make_folder(log, account)
     text = configuration.server_conf(settings, socket, log)
     files.write_aside(home / "srvc.conf", text, account)
+    # A cluster of an earlier SRVC does not know the replication login yet.
+    present = (home / "pg_hba.conf").read_text()
+    if (access := configuration.access(present)) != present:
+        files.write_aside(home / "pg_hba.conf", access, account)
     users = {current_user()} | ({account.name} if account else set())
     files.write_aside(home / "pg_ident.conf", configuration.identities(users), account)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ops.postgres.places import PORT
+from ops.postgres.roles import REPLICATION
 
 SUPERUSER = "postgres"
 
@@ -55,6 +56,19 @@ local  all          {SUPERUSER}  peer  map=operators
 local  replication  {SUPERUSER}  peer  map=operators
 local  all          all          scram-sha-256
 """
+# The replication login reads everything there is at once, so it is kept to that.
+_REPLICATION_ACCESS = f"""\
+local  replication  {REPLICATION}  scram-sha-256
+local  all          {REPLICATION}  reject
+"""
+
+
+def access(present: str) -> str:
+    """Return pg_hba.conf with the replication login's lines, and everything else as it is there.
+
+    The first line that fits decides, and these fit that login alone, so first is where they go.
+    """
+    return present if REPLICATION in present else _REPLICATION_ACCESS + present
 
 
 def server_conf(settings: Mapping[str, str], socket: Path, log: Path) -> str:

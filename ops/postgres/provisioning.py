@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import errors, sql
 
-from ops.postgres import roles, server
+from ops.postgres import roles, server, swapping
 from ops.postgres.errors import ProvisionError, one_line
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -35,14 +35,27 @@ def provision(work: Provisioning, say: Callable[[str], None] = lambda sentence: 
         with work.connect() as connection:
             server.require_supported(connection)
             warnings = _run(connection, roles.role_statements())
-            _set_passwords(connection, work.passwords)
+            warnings += _set_passwords(connection, work.passwords)
+            if roles.REPLICATION not in work.passwords:
+                say(roles.NO_REPLICATION_PASSWORD)
             if not server.database_exists(connection, work.database):
                 say(f"creating database {work.database}")
                 _create(connection, work.database)
+            elif swapping.reopen(connection, work.database):
+                say(
+                    f"{work.database} is open again; the server had stopped in the middle of a swap"
+                )
             warnings += _run(connection, roles.database_grant_statements(work.database))
+            has_maintenance = server.database_exists(connection, roles.MAINTENANCE_DATABASE)
+        if has_maintenance:
+            with work.connect(roles.MAINTENANCE_DATABASE) as connection:
+                warnings += _run(connection, roles.maintenance_statements())
+        else:
+            warnings += [str(each.if_refused) for each in roles.maintenance_statements()]
         with work.connect(work.database) as connection:
             warnings += _run(connection, roles.schema_statements())
             _verify(connection)
+            warnings += _provision_template(work, connection)
             _leave(connection)
     except psycopg.OperationalError as error:
         raise ProvisionError(
@@ -50,6 +63,34 @@ def provision(work: Provisioning, say: Callable[[str], None] = lambda sentence: 
             "more was changed. Check the administrator's URL and run this again."
         ) from None
     return warnings
+
+
+def _provision_template(work: Provisioning, connection: Connection) -> list[str]:
+    """Make the database from which restores make theirs; return what it lacks of the live one."""
+    template = roles.template_of(work.database)
+    made = connection.execute(roles.template_query(work.database).encode()).fetchone()
+    try:
+        if made is not None:
+            connection.execute(made[0].encode())
+        _run(connection, roles.template_open_statements(work.database))
+        with work.connect(template) as inside:
+            _run(inside, roles.schema_statements())
+            missing = server.extensions(connection) - server.extensions(inside)
+    except (errors.InsufficientPrivilege, psycopg.OperationalError) as error:
+        why = one_line(error).rstrip(".")
+        lacking = "Restores will lack what only a superuser may make: the database"
+        again = "Give a URL with CREATEDB and run this again."
+        return [f"{lacking} {template} could not be made ({why}). {again}"]
+    finally:
+        if server.database_exists(connection, template):
+            _run(connection, roles.template_close_statements(work.database))
+    return [
+        f"The extension {name} is in {work.database} and not in {template}, from which restores "
+        f"make their database. Run this with a superuser's URL, or ask for `CREATE EXTENSION "
+        f"{name} SCHEMA public` in {template} (ALTER DATABASE {template} ALLOW_CONNECTIONS true "
+        "lets one enter it)."
+        for name in sorted(missing & roles.OUR_EXTENSIONS)
+    ]
 
 
 def _run(connection: Connection, statements: Iterable[roles.Statement]) -> list[str]:
@@ -87,17 +128,31 @@ def _create(connection: Connection, database: str) -> None:
         ) from None
 
 
-def _set_passwords(connection: Connection, passwords: Mapping[str, str]) -> None:
+def _set_passwords(connection: Connection, passwords: Mapping[str, str]) -> list[str]:
     """Store the verifiers, computed here: neither the wire nor a server log sees a password."""
+    warnings = []
     for role, password in passwords.items():
         verifier = connection.pgconn.encrypt_password(
             password.encode(), role.encode(), b"scram-sha-256"
         )
-        connection.execute(
-            sql.SQL("ALTER ROLE {} PASSWORD {}").format(
-                sql.Identifier(role), sql.Literal(verifier.decode())
-            )
+        statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+            sql.Identifier(role), sql.Literal(verifier.decode())
         )
+        try:
+            connection.execute(statement)
+        except errors.InsufficientPrivilege as error:
+            if role != roles.REPLICATION:
+                raise ProvisionError(
+                    f"The server did not let {role} have its password: {one_line(error)}. The "
+                    "roles stand, no data was touched. Give a superuser's URL, or one of the role "
+                    "that made the logins, and run this again."
+                ) from None
+            # PostgreSQL 15 keeps logins with REPLICATION to superusers.
+            warnings.append(
+                f"{role} keeps the password it has: this server lets only a superuser change it. "
+                "If it is not the one in DATABASE_REPLICATION_URL, run this with a superuser's URL."
+            )
+    return warnings
 
 
 def _verify(connection: Connection) -> None:

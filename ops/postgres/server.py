@@ -4,6 +4,7 @@ Every function takes a psycopg connection in autocommit mode: PostgreSQL allows 
 a transaction.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +77,11 @@ def databases(connection: Connection, prefix: str = "") -> list[str]:
     return [name for (name,) in rows]
 
 
+def extensions(connection: Connection) -> set[str]:
+    """Return the names of the extensions in the connection's database."""
+    return {name for (name,) in connection.execute("SELECT extname FROM pg_extension")}
+
+
 def create_database(connection: Connection, name: str, *, owner: str) -> None:
     """Create an empty UTF-8 database."""
     connection.execute(
@@ -86,35 +92,61 @@ def create_database(connection: Connection, name: str, *, owner: str) -> None:
 
 
 def clone_database(connection: Connection, source: str, name: str) -> None:
-    """Copy a database that nobody is connected to, with its owner, grants and settings."""
+    """Copy a database that nobody is connected to, with its owner, grants and settings.
+
+    File by file: page by page through the WAL takes longer whatever its size.
+    """
     connection.execute(
-        sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+        sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
             sql.Identifier(name), sql.Identifier(source)
         )
     )
     copy_properties(connection, source, name)
 
 
+def create_from_template(connection: Connection, name: str, template: str, *, owner: str) -> None:
+    """Create a database with what a template has in it; nobody but the owner may enter.
+
+    Its owner may do so, who is no superuser, as long as nobody is connected to the template.
+    """
+    connection.execute(
+        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
+            sql.Identifier(name), sql.Identifier(owner), sql.Identifier(template)
+        )
+    )
+    connection.execute(
+        sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
+    )
+
+
 def copy_properties(connection: Connection, source: str, target: str) -> None:
     """Give a database the owner, grants and settings of another; no copy or dump brings them."""
-    owner = connection.execute(
-        "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", [source]
+    for statement in property_statements(connection, source, target):
+        connection.execute(statement)
+
+
+def property_statements(connection: Connection, source: str, target: str) -> Iterator[sql.Composed]:
+    """Yield what gives a database the owner, grants, settings and limit of another.
+
+    Raises ServerError when there is no such database.
+    """
+    row = connection.execute(
+        "SELECT pg_get_userbyid(datdba), datconnlimit FROM pg_database WHERE datname = %s",
+        [source],
     ).fetchone()
-    if owner is None:
+    if row is None:
         raise ServerError(f"There is no database {source} to copy from. Nothing was changed.")
+    owner, limit = row
     name = sql.Identifier(target)
-    connection.execute(
-        sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, sql.Identifier(*owner))
-    )
-    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+    yield sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, sql.Identifier(owner))
+    yield sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(name, sql.Literal(limit))
+    yield sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name)
     for grantee, privilege, grantable in _grants(connection, source):
-        connection.execute(
-            sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
-                sql.SQL(privilege),
-                name,
-                sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC"),
-                sql.SQL(" WITH GRANT OPTION" if grantable else ""),
-            )
+        yield sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
+            sql.SQL(privilege),
+            name,
+            sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC"),
+            sql.SQL(" WITH GRANT OPTION" if grantable else ""),
         )
     for role, setting, value in _settings(connection, source):
         subject = (
@@ -122,12 +154,11 @@ def copy_properties(connection: Connection, source: str, target: str) -> None:
             if role
             else sql.SQL("DATABASE {}").format(name)
         )
-        connection.execute(
-            sql.SQL("ALTER {} SET {} = {}").format(
-                subject,
-                sql.Identifier(setting),
-                sql.SQL(value) if setting in _LISTS else sql.Literal(value),
-            )
+        yield sql.SQL("ALTER {} SET {} = {}").format(
+            subject,
+            # A setting of an extension has two parts.
+            sql.SQL(".").join(sql.Identifier(part) for part in setting.split(".")),
+            sql.SQL(value) if setting in _LISTS else sql.Literal(value),
         )
 
 

@@ -34,17 +34,30 @@ def shipped_binaries() -> Path | None:
     return folder if (folder / "postgres").is_file() else None
 
 
-def find(program: str, major: int) -> Path:
-    """Return the program of this major version, the application's own first."""
-    seen = []
+def find(program: str, major: int, *, tls: bool = False) -> Path:
+    """Return the program of this major version, the application's own first.
+
+    With `tls` only one that can reach a server by TLS. Raises ToolError that says what to install.
+    """
+    seen, in_clear = [], None
     for folder in _folders(major):
         candidate = folder / program
         if not os.access(candidate, os.X_OK):
             continue
         found = major_of(candidate)
-        if found == major:
+        if found != major:
+            seen.append(f"{candidate} ({found or 'unknown'})")
+        elif not tls or speaks_tls(candidate):
             return candidate
-        seen.append(f"{candidate} ({found or 'unknown'})")
+        else:
+            in_clear = in_clear or candidate
+    if in_clear is not None:
+        raise ToolError(
+            f"The server wants TLS, and the {program} of PostgreSQL {major} that is here "
+            f"({in_clear}) was built without it. Nothing was changed. Install the client programs "
+            f"of that version (Debian: apt-get install postgresql-client-{major}, from "
+            "apt.postgresql.org where Debian has another version) and run this again."
+        )
     raise ToolError(
         f"No {program} of PostgreSQL {major} was found"
         + (f"; there is only {', '.join(seen)}" if seen else "")
@@ -69,6 +82,33 @@ def major_of(program: Path) -> int | None:
         return None
     match = _VERSION.search(done.stdout)
     return int(match[1]) if match else None
+
+
+def speaks_tls(program: Path) -> bool:
+    """Tell whether a program, and those beside it, can reach a server by TLS.
+
+    libpq looks at its options before it looks for a server, so asking costs no connection.
+    """
+    beside = program.with_name("psql")
+    return _speaks_tls(beside if os.access(beside, os.X_OK) else program)
+
+
+@functools.cache
+def _speaks_tls(program: Path) -> bool:
+    try:
+        done = subprocess.run(
+            [program, "--dbname=host=/nonexistent sslmode=require"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=MINUTE,
+            env=environment(),
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return "SSL support is not compiled in" not in done.stderr
 
 
 def environment(
