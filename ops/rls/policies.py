@@ -20,10 +20,6 @@ CURRENT_ACCOUNT = "(SELECT NULLIF(current_setting('app.account_id', true), '')::
 ALL_COMMANDS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 class _SqlConstraint(BaseConstraint):
     """A constraint that is plain SQL after the table exists, and that only the database checks.
 

@@ -9,6 +9,8 @@ and every trigger's function looks for tables in `public` before it looks among 
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import connections
 
 from ops.postgres.roles import OWNER
@@ -33,7 +35,8 @@ _UNGUARDED = """
     SELECT p.oid::regprocedure::text FROM pg_proc p
     WHERE p.pronamespace = 'public'::regnamespace
       AND (p.oid IN (SELECT tgfoid FROM pg_trigger WHERE NOT tgisinternal)
-           OR p.proname = '_pgtrigger_should_ignore')
+           -- What the libraries' own triggers call.
+           OR p.proname IN ('_pgtrigger_should_ignore', '_pgh_attach_context'))
       AND NOT coalesce(%s = ANY (p.proconfig), false)
     ORDER BY 1
 """
@@ -57,10 +60,15 @@ def guard_triggers(using: str) -> None:
 def unguarded_functions(using: str) -> list[str]:
     """Functions of triggers that a request's statement could trick; none after a migration."""
     with connections[using].cursor() as cursor:
-        cursor.execute(_UNGUARDED, [SEARCH_PATH])
-        found = {function for (function,) in cursor.fetchall()}
-        cursor.execute(_SWITCH, [_OWNER_ONLY])
-        row = cursor.fetchone()
+        return unguarded(cursor)
+
+
+def unguarded(cursor: Any) -> list[str]:
+    """As unguarded_functions, asked by any login of the database."""
+    cursor.execute(_UNGUARDED, [SEARCH_PATH])
+    found = {function for (function,) in cursor.fetchall()}
+    cursor.execute(_SWITCH, [_OWNER_ONLY])
+    row = cursor.fetchone()
     if row is not None and not row[0]:
         found.add("_pgtrigger_should_ignore(name)")
     return sorted(found)
