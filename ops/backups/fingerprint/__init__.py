@@ -1,0 +1,79 @@
+"""How a database is defined: every object by name, with a digest of its definition.
+
+Two databases with equal fingerprints have the same tables, columns, constraints, indexes, policies,
+triggers, functions, types, grants and comments, owned by the same roles. Nothing in it depends on
+internal numbers, so it survives a dump and a restore, also on another major version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+from ops.backups.fingerprint import code, others, relations, rights
+from ops.backups.fingerprint.canonical import canonical, unqualified
+from ops.backups.fingerprint.properties import database_properties, extensions, roles
+from ops.backups.pinned import Connection, pinned
+
+__all__ = [
+    "Fingerprint",
+    "database_properties",
+    "definitions",
+    "extensions",
+    "fingerprint",
+    "roles",
+]
+
+_QUERIES = (*relations.QUERIES, *code.QUERIES, *others.QUERIES, *rights.QUERIES)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """A digest of each object's definition, by kind and name ("table public.crm_customer")."""
+
+    objects: dict[str, str]  # 16 hexadecimal digits each
+
+    @cached_property
+    def digest(self) -> str:
+        """One digest over all of them."""
+        return _digest(sorted(self.objects.items()))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for a manifest."""
+        return {"digest": self.digest, "objects": dict(sorted(self.objects.items()))}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Self:
+        """Return the fingerprint that as_json() wrote."""
+        return cls(objects=dict(document["objects"]))
+
+
+def fingerprint(connection: Connection) -> Fingerprint:
+    """Return a database's fingerprint. It takes a fraction of a second, and no right on any row."""
+    return Fingerprint({key: _digest(facts) for key, facts in definitions(connection).items()})
+
+
+def definitions(connection: Connection) -> dict[str, list[Any]]:
+    """Return what the fingerprint is made of: each object's facts, by kind and name."""
+    found: dict[str, list[Any]] = {}
+    with pinned(connection):
+        for query in _QUERIES:
+            for kind, name, *facts in connection.execute(query.encode()).fetchall():
+                if kind in {"view", "materialized view"}:
+                    facts[-1] = unqualified(facts[-1])
+                found[f"{kind} {name}"] = [_canonical(fact) for fact in facts]
+    return found
+
+
+def _canonical(fact: Any) -> Any:
+    if isinstance(fact, list):
+        return [_canonical(each) for each in fact]
+    return canonical(fact) if isinstance(fact, str) else fact
+
+
+def _digest(facts: object) -> str:
+    text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
