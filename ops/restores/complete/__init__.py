@@ -1,0 +1,1 @@
+"""The whole database: restored beside, compared there, swapped in last; taken back the same way."""

@@ -1,0 +1,1 @@
+"""Where a table of the past and the live one differ, row by row, within bounded memory."""
