@@ -1,0 +1,207 @@
+"""What a check is given: a connection that can only read, the catalogue, thresholds, memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Self
+
+import psycopg
+
+from ops.health.catalogue import Catalogue
+from ops.health.contract import BlindError, Blindness, several
+from ops.health.marking import marked
+from ops.health.thresholds import Thresholds
+from ops.postgres.endpoint import Connection, Endpoint
+from ops.postgres.server import ServerFacts, facts
+
+APPLICATION = "srvc health"
+# A table that somebody locks is not waited for. A login that policies would hide rows from is told
+# so by an error: no rows would read as healthy.
+_SETTINGS = """
+    SET LOCAL lock_timeout = '1s'; SET LOCAL timezone = 'UTC'; SET LOCAL search_path = public;
+    SET LOCAL row_security = off; SET LOCAL idle_in_transaction_session_timeout = 0
+"""
+
+
+class _Marking(psycopg.Cursor[tuple[Any, ...]]):
+    """Marks queries as a check's own, so that looking is not told about as work."""
+
+    def execute(self, query: Any, params: Any = None, **how: Any) -> Self:
+        """Run a query, marked."""
+        return super().execute(marked(query), params, **how)
+
+
+class Context:
+    """One run's way of looking; a check uses it within `asking`."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        now: datetime,
+        *,
+        limits: Thresholds | None = None,
+        deep: bool = False,
+    ) -> None:
+        self.endpoint = endpoint
+        self.now = now
+        self.limits = limits or Thresholds.of_settings()
+        # Whether everything is to be looked at, however long it takes; otherwise checks that read
+        # much stop after a while, remember where, and go on next time.
+        self.deep = deep
+        # What the check that is running now keeps for its next run; JSON.
+        self.memory: dict[str, Any] = {}
+        self.blindnesses: list[Blindness] = []
+        self._kept: dict[Callable[[Context], Any], Any] = {}
+        self._catalogue: Catalogue | None = None
+        self._connection: Connection | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """The connection, in a transaction that can only read while a check runs."""
+        if self._connection is None or self._connection.closed:
+            self._connection = self.endpoint.connect(
+                application_name=APPLICATION, cursor_factory=_Marking
+            )
+            # What another server or another state said of itself is not believed.
+            self.__dict__.pop("facts", None)
+        return self._connection
+
+    def rows(self, query: Any, params: Any = None) -> list[tuple[Any, ...]]:
+        """Return all rows of a query."""
+        return self.connection.execute(query, params).fetchall()
+
+    def one(self, query: Any, params: Any = None) -> tuple[Any, ...]:
+        """Return the only row of a query that always has one."""
+        row = self.connection.execute(query, params).fetchone()
+        assert row is not None
+        return row
+
+    def value(self, query: Any, params: Any = None) -> Any:
+        """Return the first column of the only row."""
+        return self.one(query, params)[0]
+
+    @cached_property
+    def facts(self) -> ServerFacts:
+        """What the server is."""
+        return facts(self.connection)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Tables, indexes and references, read once for all checks.
+
+        A check that uses it is told to be blind for tables that another session had locked.
+        """
+        if self._catalogue is None:
+            self._catalogue = Catalogue.read(self.connection)
+        if locked := self._catalogue.locked:
+            self.blind(f"Another session has locked {several(locked)}, which was not waited for.")
+        return self._catalogue
+
+    def once[T](self, read: Callable[[Context], T]) -> T:
+        """Return what a function reads, read once for all checks of the run."""
+        if read not in self._kept:
+            self._kept[read] = read(self)
+        found: T = self._kept[read]
+        return found
+
+    @cached_property
+    def sees_all_statistics(self) -> bool:
+        """Whether the login may see other sessions' work and all statistics (pg_monitor)."""
+        return bool(self.value("SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')"))
+
+    def require_statistics(self, what: str) -> None:
+        """Raise BlindError, which says how to allow it, when others' sessions can't be seen."""
+        if not self.sees_all_statistics:
+            raise BlindError(
+                f"{what} can't be seen by {self.facts.role}.",
+                f"GRANT pg_monitor TO {self.facts.role};",
+            )
+
+    def blind(self, what: str, allow: str = "") -> None:
+        """Tell that part of what the check is about could not be seen; the rest is reported."""
+        if (told := Blindness(what, allow)) not in self.blindnesses:
+            self.blindnesses.append(told)
+
+    @contextmanager
+    def asking(self, limit: float, memory: dict[str, Any]) -> Iterator[None]:
+        """Run one check in a transaction of its own that only reads; `limit` is in seconds.
+
+        Locks it takes (ACCESS SHARE alone) end with it, and an error of one check is not another's.
+        """
+        self.memory, self.blindnesses = memory, []
+        connection = self.connection
+        try:
+            with connection.transaction():
+                # Within the transaction, so that a pooler in between changes nothing.
+                connection.execute(
+                    f"SET TRANSACTION READ ONLY; {_SETTINGS};"
+                    f" SET LOCAL statement_timeout = {_milliseconds(limit)}"
+                )
+                yield
+        except BaseException:
+            if connection.broken:
+                self.close()
+            raise
+
+    @contextmanager
+    def alone(self, memory: dict[str, Any]) -> Iterator[None]:
+        """Run one check that connects by itself: the server may be away."""
+        self.memory, self.blindnesses = memory, []
+        yield
+
+    def limit(self, seconds: float) -> None:
+        """Give each statement from now on so many seconds, until the check ends."""
+        self.connection.execute(
+            "SELECT set_config('statement_timeout', %s, true)", [str(_milliseconds(seconds))]
+        )
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Run part of a check so that its failure leaves the rest of the check usable."""
+        with self.connection.transaction():
+            yield
+
+    def close(self) -> None:
+        """Let go of the connection; the next check opens another."""
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.close()
+        self._connection = None
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))  # 0 would be no limit at all
+
+
+def within[T](seconds: float, work: Callable[[], T], what: str) -> T:
+    """Return what the work returns, or raise BlindError when it takes longer.
+
+    For what has no time limit of its own: a hung disk answers never. The thread is left behind; it
+    ends with the disk's answer or with the process.
+    """
+    found: list[T] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(work())
+        except BaseException as error:  # noqa: BLE001 (raised where it was asked for)
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name=f"health: {what}", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failed:
+        raise failed[0]
+    if not found:
+        raise BlindError(f"{what} did not answer within {seconds:g} s.")
+    return found[0]
+
+
+def names(rows: Sequence[tuple[Any, ...]]) -> list[str]:
+    """Return the first column as text."""
+    return [str(row[0]) for row in rows]

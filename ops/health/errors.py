@@ -1,0 +1,7 @@
+"""What can go wrong with looking, as an operator is told it."""
+
+from ops.errors import OpsError
+
+
+class HealthError(OpsError):
+    """Checks can't be run, chosen or recorded."""

@@ -1,0 +1,1 @@
+"""Looking by hand: tables, reports, plans of statements; what commands show and pages may."""

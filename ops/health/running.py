@@ -1,0 +1,163 @@
+"""Running checks: one after the other, read-only, each within its time; none stops the rest."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from django.db import Error as DatabaseError
+
+from ops.errors import OpsError
+from ops.health.context import Context
+from ops.health.contract import BlindError, Blindness, Check, Reported
+from ops.models import CheckState, Severity
+from ops.postgres.errors import ServerError, one_line
+from ops.progress import CancelledError, Progress
+
+log = logging.getLogger(__name__)
+# More than so many of one check are told as one: nobody reads the rest, and the table stays small.
+MOST = 100
+# What a check reports about itself goes by this; no object's name begins so.
+SELF = "!"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What running one check came to."""
+
+    check: Check
+    state: CheckState
+    reported: tuple[Reported, ...]
+    seconds: float
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it saw everything: only then is what it does not report gone."""
+        return self.state in {CheckState.WELL, CheckState.FOUND}
+
+
+def run_checks(
+    checks: Sequence[Check],
+    context: Context,
+    memories: dict[str, dict[str, Any]],
+    progress: Progress,
+) -> Iterator[Outcome]:
+    """Yield what each check came to, in order; `memories` is what each kept, by its name.
+
+    A check that fails, sees nothing or takes too long yields a finding that says so, and the next
+    one runs. Raises CancelledError between two checks.
+    """
+    progress.phase("checking", len(checks), "checks")
+    unreachable = ""
+    for check in checks:
+        progress.check()
+        if unreachable and not check.connects:
+            yield _blind(check, [Blindness(unreachable)], 0.0)
+        else:
+            outcome = _run(check, context, dict(memories.get(check.name, {})))
+            unreachable = _unreachable(context)
+            yield outcome
+        progress.advance(1)
+
+
+def _run(check: Check, context: Context, memory: dict[str, Any]) -> Outcome:
+    began = time.monotonic()
+    try:
+        asking = context.alone(memory) if check.connects else context.asking(check.limit, memory)
+        with asking:
+            reported = _few(check, check(context))
+    except BlindError as error:
+        return _blind(check, [error.blindness], time.monotonic() - began)
+    except CancelledError:
+        raise
+    except (psycopg.Error, DatabaseError, ServerError) as error:
+        return _blind(check, [Blindness(_why(check, error))], time.monotonic() - began)
+    except OpsError as error:
+        return _blind(check, [Blindness(str(error))], time.monotonic() - began)
+    except Exception:
+        log.exception("the check %s crashed", check.name)
+        crashed = Blindness("The check itself crashed; the log says where.")
+        return _blind(check, [crashed], time.monotonic() - began, state=CheckState.FAILED)
+    seconds = time.monotonic() - began
+    if context.blindnesses:
+        told = _blind(check, context.blindnesses, seconds)
+        return Outcome(check, told.state, (*reported, *told.reported), seconds, context.memory)
+    state = CheckState.FOUND if reported else CheckState.WELL
+    return Outcome(check, state, tuple(reported), seconds, context.memory)
+
+
+def _few(check: Check, reported: Iterable[Reported]) -> list[Reported]:
+    """The worst first, each key once; the rest of very many as one."""
+    found: dict[str, Reported] = {}
+    for each in reported:
+        found.setdefault(each.key[:250], each)
+    ordered = sorted(found.items(), key=lambda pair: (-Severity(pair[1].severity).rank, pair[0]))
+    rows = [each for _, each in ordered]
+    if len(rows) <= MOST:
+        return rows
+    rest = rows[MOST - 1 :]
+    more = Reported(
+        f"{SELF}more",
+        rest[0].severity,
+        f"{check.title}: {len(rest):,} more",
+        f"Only the first {MOST - 1} are told one by one. The next of the others: {rest[0].title}",
+        f"manage.py health --check {check.name} --json",
+    )
+    return [*rows[: MOST - 1], more]
+
+
+def _blind(
+    check: Check,
+    blindnesses: Sequence[Blindness],
+    seconds: float,
+    *,
+    state: CheckState = CheckState.BLIND,
+) -> Outcome:
+    whats = list(dict.fromkeys(each.what for each in blindnesses))
+    allows = list(dict.fromkeys(each.allow for each in blindnesses if each.allow))
+    reported = Reported(
+        f"{SELF}blind",
+        Severity.WARNING,
+        f"Not everything could be checked: {_uncapitalized(check.title)}",
+        f"{' '.join(whats)} What this check reported before stays as it was.",
+        "\n".join(allows),
+    )
+    return Outcome(check, state, (reported,), seconds)
+
+
+def _why(check: Check, error: Exception) -> str:
+    cause = error.__cause__ if isinstance(error, DatabaseError) and error.__cause__ else error
+    if isinstance(cause, psycopg.errors.QueryCanceled):
+        return f"A statement took longer than the {check.limit:g} s it is given."
+    if isinstance(cause, psycopg.errors.LockNotAvailable):
+        return "A table it reads is locked by another session, and was not waited for."
+    if isinstance(cause, psycopg.errors.InsufficientPrivilege):
+        return f"The login may not look at it ({one_line(cause)})."
+    if isinstance(cause, ServerError):
+        return str(cause)
+    return f"The server did not answer it ({one_line(cause)})."
+
+
+def _unreachable(context: Context) -> str:
+    """Why nothing more can be asked, when the server is gone; "" when it answers."""
+    try:
+        connection = context.connection
+        if not connection.broken:
+            return ""
+        context.close()
+        context.connection.execute("SELECT")
+    except ServerError as error:
+        return str(error)
+    except psycopg.Error as error:
+        return f"The server did not answer ({one_line(error)})."
+    return ""
+
+
+def _uncapitalized(text: str) -> str:
+    # "RLS …" and "PUBLIC …" stay as they are.
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]
