@@ -14,19 +14,22 @@ from psycopg.conninfo import conninfo_to_dict
 from ops.errors import OpsError
 from ops.postgres import roles
 from ops.postgres.embedded import EmbeddedServer
-from ops.postgres.errors import ProvisionError, one_line
+from ops.postgres.endpoint import Endpoint
+from ops.postgres.errors import ProvisionError, ServerError, one_line
 from ops.postgres.provisioning import Provisioning, provision
 
 ADMIN_VARIABLE = "DATABASE_ADMIN_URL"
+_REPLICATION_VARIABLE = "DATABASE_REPLICATION_URL"
 _LOGINS = {"default": ("DATABASE_URL", roles.APP), "owner": ("DATABASE_OWNER_URL", roles.OWNER)}
 
 
 class Command(BaseCommand):
     help = (
         "Makes the roles, the database and the grants of an environment; running it again changes "
-        "nothing. It reads the two logins from DATABASE_URL and DATABASE_OWNER_URL, and once needs "
-        f"the URL of a superuser or of a role with CREATEROLE and CREATEDB, from {ADMIN_VARIABLE} "
-        "or typed at the prompt. With --sql it prints the SQL for psql instead."
+        "nothing. It reads the logins from DATABASE_URL, DATABASE_OWNER_URL and, for base backups "
+        f"and WAL, {_REPLICATION_VARIABLE}, and once needs the URL of a superuser or of a role "
+        f"with CREATEROLE and CREATEDB, from {ADMIN_VARIABLE} or typed at the prompt. With --sql "
+        "it prints the SQL for psql instead."
     )
     # The checks of the database would complain about what this command is about to make.
     requires_system_checks = []
@@ -56,13 +59,29 @@ class Command(BaseCommand):
         for warning in provision(work, self.stdout.write):
             self.stderr.write(self.style.WARNING(warning))
         _sign_in()
+        self._sign_in_to_replicate()
         self.stdout.write(
             f"{', '.join((*roles.LOGINS, *roles.REQUEST_ROLES))} and database {database} are ready."
         )
 
+    def _sign_in_to_replicate(self) -> None:
+        """Warn when base backups and WAL would fail; everything else works without them."""
+        endpoint = Endpoint.replication()
+        if endpoint is None:
+            return
+        try:
+            endpoint.connect().close()
+        except ServerError as error:
+            self.stderr.write(
+                self.style.WARNING(
+                    f"There will be no base backups and no WAL: {error} It has to let "
+                    f"{roles.REPLICATION} in for the database `replication`."
+                )
+            )
+
 
 def _passwords() -> dict[str, str]:
-    """Return the logins' passwords, refusing addresses that are not of the two logins."""
+    """Return the logins' passwords, refusing addresses that are not of these logins."""
     found = {}
     for alias, (variable, login) in _LOGINS.items():
         config = settings.DATABASES[alias]
@@ -82,7 +101,20 @@ def _passwords() -> dict[str, str]:
             "DATABASE_URL and DATABASE_OWNER_URL name different databases. Nothing was changed. "
             "They are two logins of one database: correct one of them."
         )
-    return found
+    return found | _replication_password()
+
+
+def _replication_password() -> dict[str, str]:
+    endpoint = Endpoint.replication()
+    if endpoint is None:
+        return {}
+    if endpoint.user != roles.REPLICATION or not endpoint.password:
+        raise ProvisionError(
+            f"{_REPLICATION_VARIABLE} is not of {roles.REPLICATION} with a password. Nothing was "
+            f"changed. Set {_REPLICATION_VARIABLE}=postgres://{roles.REPLICATION}:PASSWORD@HOST:"
+            "5432/, or remove it: then there are no base backups and no WAL."
+        )
+    return {roles.REPLICATION: endpoint.password}
 
 
 def _administrator() -> dict[str, Any]:
