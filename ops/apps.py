@@ -6,4 +6,9 @@ class OpsConfig(AppConfig):
     verbose_name = "Operations"
 
     def ready(self) -> None:
-        from ops import checks  # noqa: F401  (registers them)
+        from ops import (
+            checks,  # noqa: F401  (registers them)
+            dbbackup_edge,
+        )
+
+        dbbackup_edge.connect()

@@ -1,15 +1,18 @@
-"""System checks that ask the database: `manage.py check --database default`, and web start-up."""
+"""System checks of the database (`manage.py check --database default`, web start-up) and health."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from django.apps.config import AppConfig
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
 from django.db import DEFAULT_DB_ALIAS
 from django.db.utils import Error as DatabaseError
 
+from ops.health.thresholds import Thresholds
 from ops.rls import audit
 
 
@@ -38,4 +41,20 @@ def check_row_security(
             finding.message, hint=finding.hint, id=finding.id
         )
         for finding in findings
+    ]
+
+
+@register()
+def check_health_thresholds(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """A threshold of another name would change nothing, and nobody would notice."""
+    known = {each.name for each in fields(Thresholds)}
+    return [
+        Error(
+            f"HEALTH_THRESHOLDS names {name!r}, which is no threshold.",
+            hint="Take a name of ops/health/thresholds.py; until then nothing is changed by it.",
+            id="ops.E110",
+        )
+        for name in sorted(set(settings.HEALTH_THRESHOLDS) - known)
     ]
