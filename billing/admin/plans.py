@@ -15,7 +15,7 @@ from billing.models import SubscriptionPlan
 from crm.admin.base import BaseModelAdmin
 from crm.admin.cells import money
 from crm.admin.forms import RefusableForm
-from crm.admin.looks import display
+from ops.admin.looks import display
 
 
 class LinesField(forms.CharField):

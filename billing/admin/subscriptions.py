@@ -15,7 +15,7 @@ from billing.models import UserSubscription
 from crm.admin.base import BaseModelAdmin, is_platform_administrator
 from crm.admin.cells import label
 from crm.admin.filters import DayRangeFilter
-from crm.admin.looks import display
+from ops.admin.looks import display
 
 _COLOURS = {
     "trialing": "info",

@@ -17,9 +17,9 @@ from crm.admin.base import BaseModelAdmin, is_platform_administrator
 from crm.admin.cells import change_url, link
 from crm.admin.filters import DayRangeFilter
 from crm.admin.forms import RefusableForm
-from crm.admin.looks import display
 from crm.models import Account
 from crm.services.accounts import create_account
+from ops.admin.looks import display
 
 
 class AccountForm(RefusableForm):

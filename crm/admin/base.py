@@ -21,9 +21,9 @@ from crm.admin.changelist import BoundedPaginator, ChangeList, EstimatingPaginat
 from crm.admin.export import ExportMixin
 from crm.admin.forms import AccountModelForm, RefusableForm
 from crm.admin.history import HistoryMixin
-from crm.admin.looks import ModelAdmin, TabularInline
 from crm.admin.refusals import RefusalMixin
 from crm.models import Account
+from ops.admin.looks import ModelAdmin, TabularInline
 
 _LABELS = {
     "address_line1": "Street",

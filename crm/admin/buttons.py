@@ -1,22 +1,12 @@
-"""Buttons on a row's page. What changes something asks first, and is posted with a CSRF token.
-
-Unfold's own detail actions are links: a state changed by GET would be changed by any page that
-makes a browser load an address.
-"""
+"""Buttons on the pages of an account's rows: what they ask, and how refusals are told."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
-from django.contrib import messages
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
-from django.db import IntegrityError, models, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from unfold.enums import ActionVariant
+from django.db import IntegrityError, models
+from django.http import HttpRequest
 from unfold.widgets import (
     UnfoldAdminDecimalFieldWidget,
     UnfoldAdminSelectWidget,
@@ -24,34 +14,14 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from crm.admin.cells import change_url
-from crm.admin.looks import ModelAdmin
 from crm.admin.refusals import sentence_of
 from crm.errors import CrmError
 from crm.models import PaymentMethod
+from ops.admin.buttons import ButtonsMixin as OpsButtonsMixin
+from ops.admin.buttons import ConfirmForm, OptionalReasonForm, ReasonForm, button
 
 if TYPE_CHECKING:
     from crm.admin.base import AccountModelAdmin
-
-
-class ConfirmForm(forms.Form):
-    """Asks nothing but yes."""
-
-    def __init__(self, *args: Any, row: Any, **kwargs: Any) -> None:
-        self.row = row
-        super().__init__(*args, **kwargs)
-
-
-class ReasonForm(ConfirmForm):
-    """Asks why."""
-
-    reason = forms.CharField(max_length=300, widget=UnfoldAdminTextInputWidget())
-
-
-class OptionalReasonForm(ReasonForm):
-    """Asks why, and takes silence."""
-
-    reason = forms.CharField(max_length=300, required=False, widget=UnfoldAdminTextInputWidget())
 
 
 class ReceivedForm(ConfirmForm):
@@ -75,134 +45,33 @@ class PaymentForm(ReceivedForm):
     field_order = ("amount", "received_on", "method", "reference")
 
 
-Initial = Callable[[Any], dict[str, Any]]
+class ButtonsMixin(OpsButtonsMixin):
+    """Tells refusals of services and of the database, and keeps them in the admin's log."""
 
+    refusals: ClassVar[tuple[type[Exception], ...]] = (IntegrityError, CrmError)
 
-def button(
-    *,
-    title: str,
-    icon: str,
-    question: str = "",
-    submit: str = "",
-    form: type[ConfirmForm] = ConfirmForm,
-    initial: Initial | None = None,
-    shown: Callable[[Any], bool] = lambda row: True,
-    permission: str = "",
-    variant: ActionVariant = ActionVariant.DEFAULT,
-) -> Callable[[Callable[..., Any]], Callable[..., HttpResponseBase]]:
-    """Make a method `(self, request, row, data)` a button of the row's page.
+    def refusal(self, error: Exception) -> str | None:
+        assert isinstance(error, IntegrityError | CrmError)
+        return sentence_of(error)
 
-    The method returns the message to show, or where to go. With a `question` it runs only when
-    the dialog is posted; without one it must not change anything. It is offered where `shown`
-    says so, to whoever may change rows of the model or has the `permission`.
-    """
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., HttpResponseBase]:
-        def view(self: ButtonsMixin, request: HttpRequest, object_id: str) -> HttpResponseBase:
-            row = self.get_object(request, unquote(object_id))
-            if row is None:
-                return self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined,no-any-return]
-                    request, self.opts, object_id
-                )
-            if not self.may_press(request, view, row):
-                raise PermissionDenied
-            if not shown(row):
-                # Pressed on a page that has become stale.
-                messages.warning(request, f"{row} has changed meanwhile. Nothing was changed.")
-                return _go(request, change_url(row))
-            if not question:
-                return _go(request, function(self, request, row, {}))
-            return self.ask(request, view, row)
-
-        view.__name__ = view.original_function_name = function.__name__  # type: ignore[attr-defined]
-        view.__doc__ = function.__doc__
-        options = {
-            "short_description": title,
-            "icon": icon,
-            "variant": variant,
-            "dialog": {"title": question} if question else None,
-            "attrs": {},
-            "extra_options": {},
-            "url_path": function.__name__.replace("_", "-"),
-            "perform": function,
-            "question": question,
-            "submit": submit or title,
-            "form_class": form,
-            "initial": initial or (lambda row: {}),
-            "shown": shown,
-            "permission": permission,
-        }
-        for name, value in options.items():
-            setattr(view, name, value)
-        return view
-
-    return decorate
-
-
-class ButtonsMixin(ModelAdmin):
-    """Offers, asks and runs the buttons named in `actions_detail`."""
-
-    def may_press(self, request: HttpRequest, pressed: Any, row: models.Model) -> bool:
+    def may_press(self, request: HttpRequest, pressed: Any, row: models.Model | None) -> bool:
         """Whether the user may press a button on this very row."""
         if pressed.permission:
             return bool(request.user.has_perm(pressed.permission))
         admin: AccountModelAdmin = self  # type: ignore[assignment]
         return admin.has_work_permission(request, row)
 
-    def get_actions_detail(self, request: HttpRequest, object_id: int | str) -> list[Any]:
-        row = self.get_object(request, unquote(str(object_id)))
-        if row is None:
-            return []
-        return [
-            action
-            for action in super().get_actions_detail(request, object_id)
-            if action.method.shown(row) and self.may_press(request, action.method, row)
-        ]
-
-    def ask(self, request: HttpRequest, pressed: Any, row: models.Model) -> HttpResponseBase:
-        """Show the button's dialog, or do what it asked for."""
-        form = pressed.form_class(
-            request.POST if request.method == "POST" else None,
-            row=row,
-            initial=pressed.initial(row),
-        )
-        if request.method == "POST" and form.is_valid():
-            try:
-                with transaction.atomic():
-                    outcome = pressed.perform(self, request, row, form.cleaned_data)
-                    self.log_change(request, row, pressed.short_description)
-            except (IntegrityError, CrmError) as error:
-                sentence = sentence_of(error)
-                if sentence is None:
-                    raise
-                form.add_error(None, sentence)
-            else:
-                if isinstance(outcome, HttpResponseRedirect):
-                    return _go(request, outcome)
-                messages.success(request, outcome)
-                return _go(request, change_url(row))
-        context = {
-            **self.admin_site.each_context(request),
-            "title": pressed.short_description,
-            "question": pressed.question.format(row=row),
-            "submit": pressed.submit,
-            "form": form,
-            "opts": self.opts,
-            "original": row,
-            "back": change_url(row),
-            "variant": "danger" if pressed.variant is ActionVariant.DANGER else "primary",
-        }
-        template = "crm/admin/dialog.html" if _in_dialog(request) else "crm/admin/ask.html"
-        return TemplateResponse(request, template, context)
+    def was_pressed(self, request: HttpRequest, pressed: Any, row: models.Model | None) -> None:
+        """Keep a note of it, in the transaction of what was done."""
+        self.log_change(request, row, pressed.short_description)
 
 
-def _in_dialog(request: HttpRequest) -> bool:
-    return request.headers.get("HX-Request") == "true"
-
-
-def _go(request: HttpRequest, where: str | HttpResponseRedirect) -> HttpResponseBase:
-    """Redirect the page; htmx would load a plain redirect into the dialog."""
-    url = where.url if isinstance(where, HttpResponseRedirect) else where
-    if _in_dialog(request):
-        return HttpResponse(headers={"HX-Redirect": url})
-    return HttpResponseRedirect(url)
+__all__ = [
+    "ButtonsMixin",
+    "ConfirmForm",
+    "OptionalReasonForm",
+    "PaymentForm",
+    "ReasonForm",
+    "ReceivedForm",
+    "button",
+]

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from crm.admin.looks import ChangeList as UnfoldChangeList
+from ops.admin.looks import ChangeList as UnfoldChangeList
 
 # Counting this many index entries takes a millisecond or two; nobody pages further than that.
 COUNT_LIMIT = 10_000

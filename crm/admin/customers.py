@@ -17,9 +17,9 @@ from crm.admin.bulk import bulk_action
 from crm.admin.buttons import button
 from crm.admin.cells import CUSTOMER_COLOURS, add_url, label, list_url, money
 from crm.admin.filters import DayRangeFilter
-from crm.admin.looks import display
 from crm.models import Customer, CustomerStatus, Invoice, Job, Payment, Quote, ServiceSite
 from crm.services.customers import archive_customer, restore_customer
+from ops.admin.looks import display
 
 
 class SiteInline(AccountInline):

@@ -13,9 +13,9 @@ from django.utils.safestring import SafeString
 from crm.admin.base import AccountInline, AccountModelAdmin
 from crm.admin.cells import EMPTY, link, money, number
 from crm.admin.forms import CustomersWorkForm, LineForm
-from crm.admin.looks import display
 from crm.models.documents import Document
 from crm.services.documents import recalculate
+from ops.admin.looks import display
 
 
 class LineInline(AccountInline):

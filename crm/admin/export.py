@@ -14,7 +14,7 @@ from django.db import models
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 
-from crm.admin.looks import ModelAdmin
+from ops.admin.looks import ModelAdmin
 
 Column = str | tuple[str, Callable[[Any], Any]]
 _BYTE_ORDER_MARK = "\ufeff"

@@ -1,4 +1,4 @@
-"""Filters of lists beyond Unfold's own."""
+"""Filters of the lists of work and money."""
 
 from __future__ import annotations
 
@@ -8,37 +8,14 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.dateparse import parse_date
 
 if TYPE_CHECKING:
-    from django.contrib.admin import FieldListFilter as RangeDateFilter
     from django.contrib.admin import SimpleListFilter as DropdownFilter
 else:
-    from unfold.contrib.filters.admin import DropdownFilter, RangeDateFilter
+    from unfold.contrib.filters.admin import DropdownFilter
 
 from crm.models import Invoice, Job, Quote
-
-
-class DayRangeFilter(RangeDateFilter):
-    """From a day to a day, both included, in the account's time zone; also for moments.
-
-    A text that is no date filters nothing.
-    """
-
-    def queryset(
-        self, request: HttpRequest, queryset: models.QuerySet[Any]
-    ) -> models.QuerySet[Any]:
-        start = _day(self.used_parameters.get(f"{self.field_path}_from"))
-        end = _day(self.used_parameters.get(f"{self.field_path}_to"))
-        moments = isinstance(self.field, models.DateTimeField)
-        if start is not None:
-            first: dt.date = _midnight(start) if moments else start
-            queryset = queryset.filter(**{f"{self.field_path}__gte": first})
-        if end is not None and end < dt.date.max:
-            after = end + dt.timedelta(days=1)
-            limit: dt.date = _midnight(after) if moments else after
-            queryset = queryset.filter(**{f"{self.field_path}__lt": limit})
-        return queryset
+from ops.admin.filters import DayRangeFilter, midnight
 
 
 class WorkFilter(DropdownFilter):
@@ -63,7 +40,7 @@ class WorkFilter(DropdownFilter):
         match self.value():
             case "today":
                 return jobs.scheduled_between(
-                    _midnight(today), _midnight(today + dt.timedelta(days=1))
+                    midnight(today), midnight(today + dt.timedelta(days=1))
                 )
             case "late":
                 return jobs.late(timezone.now())
@@ -120,12 +97,4 @@ class DueFilter(DropdownFilter):
         return invoices
 
 
-def _day(text: Any) -> dt.date | None:
-    try:
-        return parse_date(str(text or ""))
-    except ValueError:  # 30 February
-        return None
-
-
-def _midnight(day: dt.date) -> dt.datetime:
-    return timezone.make_aware(dt.datetime.combine(day, dt.time.min))
+__all__ = ["DayRangeFilter", "DueFilter", "OfferFilter", "WorkFilter"]

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group
 from django.http import HttpRequest
 
 from crm.admin.base import is_platform_administrator
-from crm.admin.looks import ModelAdmin
+from ops.admin.looks import ModelAdmin
 
 admin.site.unregister(Group)
 

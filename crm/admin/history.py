@@ -18,8 +18,8 @@ from django.template.response import TemplateResponse
 from django.utils import formats, timezone
 from django.utils.text import capfirst
 
-from crm.admin.looks import ModelAdmin
 from crm.models import User
+from ops.admin.looks import ModelAdmin
 from ops.postgres import roles
 
 PER_PAGE = 25

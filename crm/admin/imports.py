@@ -16,7 +16,6 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from crm.admin.base import is_platform_administrator
-from crm.admin.looks import ModelAdmin, display
 from crm.errors import CrmError
 from crm.imports.headers import IGNORE
 from crm.imports.preview import Preview, preview
@@ -31,6 +30,7 @@ from crm.imports.uploads import (
     sources_of,
 )
 from crm.models import Account, ImportKind, ImportRun, ImportStatus, User
+from ops.admin.looks import ModelAdmin, display
 
 _COLOURS = {
     ImportStatus.PREVIEW: "info",

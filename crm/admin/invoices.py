@@ -18,10 +18,10 @@ from crm.admin.buttons import PaymentForm, ReasonForm, button
 from crm.admin.cells import EMPTY, INVOICE_COLOURS, change_url, label, money
 from crm.admin.documents import DocumentAdmin, LineInline
 from crm.admin.filters import DayRangeFilter, DueFilter
-from crm.admin.looks import display
 from crm.models import Invoice, InvoiceLine, InvoiceStatus
 from crm.services.documents import issue_invoice, reopen_invoice, void_invoice, write_off_invoice
 from crm.services.payments import pay_invoice
+from ops.admin.looks import display
 
 
 class InvoiceLineInline(LineInline):

@@ -25,9 +25,9 @@ from crm.admin.cells import (
 from crm.admin.filters import DayRangeFilter, WorkFilter
 from crm.admin.forms import CustomersWorkForm
 from crm.admin.job_buttons import JobButtons
-from crm.admin.looks import display
 from crm.models import Job, JobStatus
 from crm.services.work import move_job
+from ops.admin.looks import display
 
 
 class JobForm(CustomersWorkForm):

@@ -17,9 +17,9 @@ from crm.admin.buttons import ReceivedForm, button
 from crm.admin.cells import EMPTY, PAYMENT_COLOURS, label, link, links, money
 from crm.admin.filters import DayRangeFilter
 from crm.admin.forms import AccountModelForm
-from crm.admin.looks import display
 from crm.models import Payment, PaymentAllocation, PaymentStatus
 from crm.services.payments import reverse_payment
+from ops.admin.looks import display
 
 
 class AllocationForm(AccountModelForm):

@@ -13,8 +13,8 @@ from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilt
 from crm.admin.base import AccountModelAdmin
 from crm.admin.bulk import bulk_action
 from crm.admin.cells import EMPTY, label, money, plain
-from crm.admin.looks import display
 from crm.models import Product
+from ops.admin.looks import display
 
 _COLOURS = {"service": "info"}
 

@@ -17,10 +17,10 @@ from crm.admin.buttons import OptionalReasonForm, button
 from crm.admin.cells import EMPTY, QUOTE_COLOURS, change_url, label, links
 from crm.admin.documents import DocumentAdmin, LineInline
 from crm.admin.filters import DayRangeFilter, OfferFilter
-from crm.admin.looks import display
 from crm.models import Quote, QuoteLine, QuoteStatus
 from crm.services.conversion import invoice_from_quote, job_from_quote
 from crm.services.documents import decide_quote, request_quote_changes, send_quote
+from ops.admin.looks import display
 
 
 class QuoteLineInline(LineInline):

@@ -10,9 +10,9 @@ from django.db import IntegrityError, models, transaction
 from django.http import HttpRequest, HttpResponseRedirect
 
 from crm.admin.cells import change_url
-from crm.admin.looks import ModelAdmin
 from crm.errors import CrmError
 from crm.services.refusals import explain_refusal
+from ops.admin.looks import ModelAdmin
 
 # Where a form finds why the database refused what it had accepted.
 _ATTRIBUTE = "srvc_refusal"

@@ -12,8 +12,8 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioF
 from crm.admin.base import AccountModelAdmin
 from crm.admin.buttons import button
 from crm.admin.cells import add_url, link
-from crm.admin.looks import display
 from crm.models import Job, ServiceSite
+from ops.admin.looks import display
 
 
 @admin.register(ServiceSite)

@@ -23,9 +23,9 @@ from crm.admin.asker import asker
 from crm.admin.base import BaseModelAdmin, is_platform_administrator
 from crm.admin.buttons import ConfirmForm, button
 from crm.admin.forms import RefusableForm
-from crm.admin.looks import display
-from crm.models import PLATFORM_ADMINISTRATOR_GROUP, Account, User
+from crm.models import PLATFORM_GROUPS, Account, User
 from crm.services.staff import deactivate_user, give_group, set_password
+from ops.admin.looks import display
 
 
 class StaffForm(RefusableForm):
@@ -47,7 +47,7 @@ class StaffForm(RefusableForm):
         assert isinstance(choice, forms.ModelChoiceField)
         groups = Group.objects.order_by("name")
         if not is_platform_administrator(self.request) or self.instance.account_id is not None:
-            groups = groups.exclude(name=PLATFORM_ADMINISTRATOR_GROUP)
+            groups = groups.exclude(name__in=PLATFORM_GROUPS)
         choice.queryset = groups
         if self.instance.pk:
             choice.initial = self.instance.groups.first()
@@ -58,13 +58,13 @@ class StaffForm(RefusableForm):
         data = super().clean()
         if self.instance.pk is None:
             self._place(data)
-        platform = getattr(data.get("group"), "name", "") == PLATFORM_ADMINISTRATOR_GROUP
+        platform = getattr(data.get("group"), "name", "") in PLATFORM_GROUPS
         without = self.instance.is_superuser and data.get("group") is None
         if "group" in data and not without and platform != (self.instance.account_id is None):
             self.add_error(
                 "group",
-                "The platform's own people are platform administrators; "
-                "a business's staff are not.",
+                "The platform's own people are platform administrators or auditors; "
+                "a business's staff are neither.",
             )
         return data
 

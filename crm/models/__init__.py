@@ -9,18 +9,22 @@ from crm.models.numbering import DocumentCounter
 from crm.models.payments import Payment, PaymentAllocation, PaymentMethod, PaymentStatus
 from crm.models.quotes import Quote, QuoteLine, QuoteStatus
 from crm.models.users import (
+    AUDITOR_GROUP,
     OFFICE_GROUP,
     OWNER_GROUP,
     PLATFORM_ADMINISTRATOR_GROUP,
+    PLATFORM_GROUPS,
     TECHNICIAN_GROUP,
     Account,
     User,
 )
 
 __all__ = [
+    "AUDITOR_GROUP",
     "OFFICE_GROUP",
     "OWNER_GROUP",
     "PLATFORM_ADMINISTRATOR_GROUP",
+    "PLATFORM_GROUPS",
     "TECHNICIAN_GROUP",
     "Account",
     "Customer",

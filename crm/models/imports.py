@@ -78,7 +78,8 @@ class ImportRun(AccountModel):
         ordering = ("-id",)
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["account", "status", "-id"], name="imports_status"),
-            models.Index(fields=["account", "started_by"], name="imports_started_by"),
+            # The user first: the foreign key looks for a deleted user's imports by that alone.
+            models.Index(fields=["started_by", "account"], name="imports_of_user"),
         ]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             *AccountModel.Meta.constraints,

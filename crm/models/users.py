@@ -21,6 +21,9 @@ OWNER_GROUP = "Owner"
 OFFICE_GROUP = "Office"
 TECHNICIAN_GROUP = "Technician"
 PLATFORM_ADMINISTRATOR_GROUP = "Platform administrator"
+AUDITOR_GROUP = "Auditor"
+# Groups of the platform's own people; a business's staff is in none of them.
+PLATFORM_GROUPS = (PLATFORM_ADMINISTRATOR_GROUP, AUDITOR_GROUP)
 
 
 class UserManager(DjangoUserManager["User"]):
@@ -114,7 +117,21 @@ class User(AbstractUser):
         """Whether the user may see every account: no account, and superuser or in the group."""
         if not self.is_active or self.account_id is not None:
             return False
-        return self.is_superuser or self.groups.filter(name=PLATFORM_ADMINISTRATOR_GROUP).exists()
+        return self.is_superuser or PLATFORM_ADMINISTRATOR_GROUP in self._group_names
+
+    @cached_property
+    def is_auditor(self) -> bool:
+        """Whether the user looks at operations and changes nothing: no account, and in the group.
+
+        Their transactions are read-only at the database (ops/rls/session.py).
+        """
+        if not self.is_active or self.account_id is not None or self.is_platform_administrator:
+            return False
+        return AUDITOR_GROUP in self._group_names
+
+    @cached_property
+    def _group_names(self) -> frozenset[str]:
+        return frozenset(self.groups.values_list("name", flat=True))
 
 
 def validate_time_zone(value: str) -> None:

@@ -6,7 +6,7 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 
 from crm.errors import CrmError
-from crm.models import PLATFORM_ADMINISTRATOR_GROUP, User
+from crm.models import PLATFORM_GROUPS, User
 from crm.services.refusals import told_by_the_database
 
 
@@ -15,11 +15,12 @@ from crm.services.refusals import told_by_the_database
 def give_group(*, user: User, group: Group, by: User | None) -> None:
     """Give a person the rights of one group instead of those they had.
 
-    Raises CrmError when a business's person would become a platform administrator; the database
-    refuses that to members as well.
+    Raises CrmError when a business's person would become one of the platform's own people.
     """
-    if group.name == PLATFORM_ADMINISTRATOR_GROUP and user.account_id is not None:
-        raise CrmError("A business's staff can't be platform administrators. Nothing was changed.")
+    if group.name in PLATFORM_GROUPS and user.account_id is not None:
+        raise CrmError(
+            f"A business's staff can't be in the group {group.name}. Nothing was changed."
+        )
     user.groups.set([group])
 
 
