@@ -11,6 +11,7 @@ from django.apps.config import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
 
+from ops.backups import plan
 from srvc import environment
 from srvc.configuration import Kind
 
@@ -22,6 +23,8 @@ IDS: dict[Kind, str] = {
 }
 EXPOSED_FILE = "srvc.W001"
 NO_TWO_FACTOR = "srvc.W002"
+NO_BACKUP_KEYS = ("srvc.W003", "srvc.E005")
+BACKUP_PLAN = "srvc.E006"
 
 
 @register(Tags.security)
@@ -67,3 +70,59 @@ def check_two_factor(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
             id=NO_TWO_FACTOR,
         )
     ]
+
+
+@register(Tags.security)
+def check_backup_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Backups of a real environment are encrypted and signed, or refused.
+
+    A warning, because a site that can take no backup still has to serve its visitors; before a
+    deployment it is an error (check_backup_keys_before_deployment).
+    """
+    return [Warning(message, hint=hint, id=NO_BACKUP_KEYS[0]) for message, hint in _lacking_keys()]
+
+
+@register(Tags.security, deploy=True)
+def check_backup_keys_before_deployment(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Nothing is deployed that can take no backup."""
+    return [Error(message, hint=hint, id=NO_BACKUP_KEYS[1]) for message, hint in _lacking_keys()]
+
+
+@register()
+def check_backup_plan(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """What the plan of backups says must be possible: by it, backups are deleted."""
+    plans = {"BACKUP_PLAN": settings.BACKUP_PLAN}
+    if settings.BACKUP_COPY_PLAN is not None:
+        plans["BACKUP_COPY_PLAN"] = settings.BACKUP_COPY_PLAN
+    return [
+        Error(
+            f"{name} {problem}.",
+            hint=f"Correct {name} in srvc/settings.py; until then no backup is deleted.",
+            id=BACKUP_PLAN,
+        )
+        for name, given in plans.items()
+        for problem in plan.problems(given)
+    ]
+
+
+def _lacking_keys() -> list[tuple[str, str]]:
+    if not settings.PRODUCTION_LIKE:
+        return []
+    found = []
+    if not (settings.BACKUP_AGE_RECIPIENTS or settings.DBBACKUP_GPG_RECIPIENT):
+        hint = (
+            f"Run: manage.py backupkeys {settings.ENVIRONMENT} --new; it says what to set here and "
+            "what to keep elsewhere."
+        )
+        found.append(("BACKUP_AGE_RECIPIENTS is not set: no backup can be taken.", hint))
+    if not settings.BACKUP_SIGNING_KEY:
+        hint = (
+            "Set it to a long random value: python3 -c 'import secrets; "
+            "print(secrets.token_urlsafe(64))' prints one. Keep a copy with the key of the backups."
+        )
+        found.append(
+            ("BACKUP_SIGNING_KEY is not set: no backup can be taken, and none be trusted.", hint)
+        )
+    return found

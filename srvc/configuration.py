@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parseaddr
 from typing import Any, Literal
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from ops.postgres.roles import APP, OWNER
+from ops.errors import OpsError
+from ops.postgres.endpoint import Endpoint
+from ops.postgres.places import PORT
+from ops.postgres.roles import APP, OWNER, REPLICATION
 
 Kind = Literal["invalid", "missing", "unsafe", "file", "exposed"]
 
@@ -142,6 +145,29 @@ class Configuration:
             pass  # whatever the parser met, the address is the problem
         self.report("invalid", variable, "is no address of a PostgreSQL database", fix)
         return {}
+
+    def replication(
+        self, variable: str, *, embedded_host: str | None, embedded_password: str
+    ) -> str:
+        """The address that base backups and WAL come from; empty without one, which is allowed."""
+        url = self.text(variable)
+        if not url:
+            if embedded_host is None or not embedded_password:
+                return ""
+            host, password = quote(embedded_host, safe=""), quote(embedded_password, safe="")
+            return f"postgres://{REPLICATION}:{password}@{host}:{PORT}/"
+        fix = f"Set {variable}=postgres://{REPLICATION}:PASSWORD@HOST:5432/ (special characters in "
+        fix += "the password as %XX), or remove it: then there are no base backups and no WAL."
+        try:
+            login = Endpoint.from_url(url).user
+        except OpsError:
+            self.report("invalid", variable, "is no address of a PostgreSQL server", fix)
+            return ""
+        if login.partition(".")[0] in {APP, OWNER}:
+            wrong = f"signs in as {login}, which has another task"
+            self.report("unsafe", variable, wrong, fix)
+            return ""
+        return url
 
     def email(self, variable: str, default: str) -> dict[str, Any]:
         """Django's EMAIL_* settings from a URL such as smtp+tls://user:password@host:587."""

@@ -17,6 +17,13 @@ from django.utils import timezone
 from crm.admin.cells import JOB_COLOURS, change_url, list_url
 from crm.models import Account, Customer, Invoice, Job, Quote, User
 from crm.models.currencies import format_money
+from ops.admin.approvals import number_awaiting
+from ops.admin.health_standing import health_standing
+from ops.admin.overview import overview
+from ops.admin.standing import DANGER
+from ops.admin.words import ago, length
+from ops.models import Backup, Drill, Finding, Run, RunStatus
+from ops.restores.drills.clock import BAD, clock
 
 TODAY_SHOWN = 12
 _COUNTED_TO = 1000
@@ -28,9 +35,13 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What the first page shows to whoever asks; Unfold's DASHBOARD_CALLBACK."""
     user: Any = request.user
     context |= {"title": "Dashboard", "cards": [], "today": None, "charts": []}
-    if user.is_platform_administrator:
-        return context | _everywhere(timezone.now())
     now = timezone.now()
+    if user.is_platform_administrator:
+        context |= _everywhere(now)
+    if user.is_platform_administrator or user.is_auditor:
+        # Never from the cache: whoever just mended it wants to see that.
+        context["cards"] = [*_operations(user, now), *context["cards"]]
+        return context
     if user.has_perm("crm.view_job"):
         # Who plans no work has own work to do: a technician sees their own jobs only.
         own = None if user.has_perm("crm.add_job") else user
@@ -179,6 +190,46 @@ def _chart(currency: str, months: list[dt.date], amounts: dict[dt.date, Decimal]
             for month, value in zip(months, values, strict=True)
         ],
     }
+
+
+def _operations(user: User, now: dt.datetime) -> list[dict[str, Any]]:
+    cards = [_health(now)] if user.has_perm("ops.view_finding") else []
+    if user.has_perm("ops.view_backup"):
+        cards += [_backups(now), _proofs(now), *_approvals()]
+    return cards
+
+
+def _health(now: dt.datetime) -> dict[str, Any]:
+    told = health_standing(now)
+    worst = next((area.worst for area in told.areas if area.level == told.level), None)
+    named = worst is not None and worst.title != told.sentence
+    note = worst.title if named and worst is not None else told.details[0]
+    return _card("Health", [told.sentence], list_url(Finding), note, alarm=told.level == DANGER)
+
+
+def _backups(now: dt.datetime) -> dict[str, Any]:
+    told = overview(now, pictures=False).standing
+    note = told.missing[0].text if told.missing else told.details
+    return _card("Backups", [told.sentence], list_url(Backup), note, alarm=told.level == DANGER)
+
+
+def _proofs(now: dt.datetime) -> dict[str, Any]:
+    told = clock(now)
+    proven = "Never proven"
+    if told.proven_at is not None:
+        took = "" if told.minutes is None else f", in {length(told.minutes * 60)}"
+        proven = f"Proven {ago(told.proven_at, now)}{took}"
+    return _card("Restores", [proven], list_url(Drill), told.sentence, alarm=told.level == BAD)
+
+
+def _approvals() -> list[dict[str, Any]]:
+    """Restores and recoveries that wait for a second administrator; nothing when none does."""
+    number = number_awaiting()
+    if not number:
+        return []
+    verb = "awaits" if number == 1 else "await"
+    link = list_url(Run, status=RunStatus.AWAITING)
+    return [_card("Approvals", [f"{_number(number, 'run')} {verb} approval"], link, alarm=True)]
 
 
 def _everywhere(now: dt.datetime) -> dict[str, Any]:

@@ -16,9 +16,44 @@ import environ
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEVELOPMENT = "development"
 PRODUCTION = "production"
-# Commands whose first argument may name the environment they work on: `manage.py provision
-# staging`. A list, because the settings depend on it before any command is loaded.
-OPERATOR_COMMANDS = ("provision",)
+# Commands whose first argument may name the environment they work on (`manage.py provision
+# staging`), and the words that mean something else there. Listed here, because the settings depend
+# on the environment before any command is loaded.
+OPERATOR_COMMANDS: dict[str, tuple[str, ...]] = {
+    "provision": (),
+    "backup": (),
+    "backups": ("show", "pin", "unpin", "delete", "cancel"),
+    "verify": (),
+    "backupkeys": (),
+    "walreceiver": (),
+    "watch": (),
+    "restore": (),
+    "restorepoint": (),
+    "recover": (),
+    "exportaccount": (),
+    "importaccount": (),
+    "drill": (),
+    "smoketest": (),
+    "health": (),
+    "dbstatus": (),
+    "inspect": (),
+    "explain": (),
+    "dblogs": (),
+    "dbping": (),
+}
+# … and those whose first argument may be something else as well: a backup by any part of its name,
+# a table, a statement.
+_ON_SOMETHING = (
+    "verify",
+    "restore",
+    "restorepoint",
+    "recover",
+    "exportaccount",
+    "importaccount",
+    "drill",
+    "inspect",
+    "explain",
+)
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 _ASSIGNMENT = re.compile(r"(?:export )?[A-Za-z_][A-Za-z_0-9]*=")
 
@@ -49,7 +84,7 @@ def choose_by_arguments(arguments: Sequence[str]) -> None:
     Raises EnvironmentNameError when the name given there, or in `SRVC_ENV`, can be none.
     """
     match arguments:
-        case [_, command, name, *_] if command in OPERATOR_COMMANDS and not name.startswith("-"):
+        case [_, command, name, *_] if _names_environment(command, name):
             os.environ["SRVC_ENV"] = _valid(name, f"manage.py {command}: the environment")
         case _:
             environment_name()
@@ -85,6 +120,14 @@ def load(name: str) -> environ.Env:
             f"environment that is there: {', '.join(known_environments())}."
         )
     return environ.Env()
+
+
+def _names_environment(command: str, word: str) -> bool:
+    if command not in OPERATOR_COMMANDS or word.startswith("-"):
+        return False
+    if command in _ON_SOMETHING:
+        return word in known_environments() or word == os.environ.get("SRVC_ENV")
+    return word not in OPERATOR_COMMANDS[command]
 
 
 def _valid(name: str, source: str) -> str:

@@ -34,6 +34,14 @@ def _page(
     }
 
 
+def _operations(permission: str) -> Permission:
+    def allowed(request: HttpRequest) -> bool:
+        looks = _platform(request) or getattr(request.user, "is_auditor", False)
+        return bool(looks) and _may(permission)(request)
+
+    return allowed
+
+
 def _own_business(request: HttpRequest) -> bool:
     return not _platform(request) and _may("crm.view_account")(request)
 
@@ -80,6 +88,21 @@ SIDEBAR: dict[str, Any] = {
             "items": [
                 _page("Groups", "group_work", "auth.group", _platform),
                 _page("Numbers", "tag", "crm.documentcounter"),
+            ],
+        },
+        {
+            "title": "Operations",
+            "items": [
+                _page("Health", "monitor_heart", "ops.finding", _operations("ops.view_finding")),
+                _page("Backups", "backup", "ops.backup", _operations("ops.view_backup")),
+                _page(
+                    "Restore",
+                    "settings_backup_restore",
+                    "ops.restore",
+                    _operations("ops.view_restore"),
+                ),
+                _page("Drills", "fire_extinguisher", "ops.drill", _operations("ops.view_drill")),
+                _page("Runs", "manage_history", "ops.run", _operations("ops.view_run")),
             ],
         },
     ],

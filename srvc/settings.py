@@ -6,6 +6,7 @@ A bad or missing value does not fail here: it is collected and reported by the s
 
 from __future__ import annotations
 
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from django.core.management.utils import get_random_secret_key
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
+from ops.backups import dbbackup_hooks
 from ops.postgres.embedded import socket_directory
-from srvc import environment
+from srvc import environment, watching
 from srvc.configuration import Configuration, Problem
 from srvc.navigation import SIDEBAR
+from srvc.storage_urls import backup_storages
 
 BASE_DIR = environment.BASE_DIR
 
@@ -37,6 +40,7 @@ except environment.EnvironmentNameError as error:
 except environment.EnvironmentFileError as error:
     read.report("file", "SRVC_ENV", f"is {ENVIRONMENT}, whose file is of no use", str(error))
 PRODUCTION_LIKE = ENVIRONMENT != environment.DEVELOPMENT
+VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 
 # --- the process -------------------------------------------------------------------------------
 
@@ -90,9 +94,11 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "srvc.probes.ProbeMiddleware",
+    "srvc.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "srvc.maintenance.MaintenanceMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -159,6 +165,13 @@ DATABASES = {
     "owner": _database("DATABASE_OWNER_URL", "srvc_owner", "SRVC_OWNER_PASSWORD"),
 }
 read.separate_logins(DATABASES["default"], DATABASES["owner"])
+# Where base backups and WAL are taken from, by a login that enters no database and so is no alias
+# here (ops/postgres/endpoint.py); empty: by nobody.
+REPLICATION_URL: str = read.replication(
+    "DATABASE_REPLICATION_URL",
+    embedded_host=DATABASES["owner"]["HOST"] if EMBEDDED_POSTGRES else None,
+    embedded_password=read.text("SRVC_REPLICATION_PASSWORD"),
+)
 # Connections that one web process keeps, at most; 0 gives every thread its own (srvc/wsgi.py).
 DATABASE_POOL = read.number("DATABASE_POOL", 8, most=200)
 DATABASE_ROUTERS = ["ops.rls.router.OwnerWhileMigrating"]
@@ -200,12 +213,46 @@ RLS_TABLE_GRANTS: dict[str, dict[str, str]] = {
         "axes_accessfailurelog": "SELECT",
         "axes_accesslog": "SELECT",
         "django_tasks_database_dbtaskresult": "SELECT",
+        # Backups are taken and changed by the owner's login, in commands and in the worker.
+        "ops_backup": "SELECT",
+        "ops_backupcopy": "SELECT",
+        "ops_walsegment": "SELECT",
+        "ops_run": "SELECT, INSERT, UPDATE (cancel_asked_at, cancel_asked_by, status, approved_at,"
+        " approved_by, message, finished_at)",
+        "ops_restore": "SELECT",
+        "ops_restorepoint": "SELECT",
+        "ops_recovery": "SELECT",
+        "ops_drill": "SELECT",
+        # Checks are run by the owner's login; what people make of findings is theirs to write.
+        "ops_finding": "SELECT, UPDATE (assigned_to, acknowledged_at, acknowledged_by,"
+        " snoozed_until, snooze_reason, snoozed_by)",
+        "ops_findingevent": "SELECT, INSERT",
+        "ops_checkresult": "SELECT",
+        "ops_sample": "SELECT",
+        "ops_statement": "SELECT",
+        "ops_statementsample": "SELECT",
+        "ops_notice": "SELECT",
     },
     "public": {},
 }
 
+# Tables of which a role sees every row by policy, and knowingly so (besides "admin").
+RLS_OPEN_TABLES: dict[str, list[str]] = {
+    # Signing in needs everybody's row, before it is known who asks.
+    "app": ["users", "users_groups", "users_user_permissions"],
+    "member": ["subscription_plans"],  # what businesses may choose from
+}
+
 # Tables that only the owner reaches, and knowingly so.
-RLS_OWNER_ONLY_TABLES = ["pghistory_context"]  # unused: see PGHISTORY_* below
+RLS_OWNER_ONLY_TABLES = [
+    "pghistory_context",  # unused: see PGHISTORY_* below
+    "ops_recoveryrow",  # rows of every account, as they were
+]
+
+# Functions that act with their owner's rights (SECURITY DEFINER), and who may call them.
+RLS_DEFINER_FUNCTIONS: dict[str, list[str]] = {
+    "admin": ["ops_activity", "ops_signal_session"],
+}
 
 # History: who and what are columns filled by the database (crm/models/history.py), so a change by
 # raw SQL is told apart as well, and no shared context table could leak between accounts.
@@ -348,18 +395,161 @@ MEDIA_ROOT = VAR_DIR / "media"
 STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
-    "dbbackup": {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"location": str(VAR_DIR / "backups")},
-    },
+    # "dbbackup" and, when one is named, "dbbackup_copy": see backups below.
+    **backup_storages(read, VAR_DIR / "backups"),
 }
 
 # The largest file that may be imported (crm/imports).
 IMPORT_MAX_BYTES: int = read.number("IMPORT_MAX_MEGABYTES", 100, least=1, most=2_000) * 1_000_000
 
+# --- backups -----------------------------------------------------------------------------------
+
+# Public keys (age1…) that backups are encrypted to; files with secret ones that open them, where
+# they may be read; and what manifests are signed with. See docs/backups.md.
+BACKUP_AGE_RECIPIENTS: list[str] = read.items("BACKUP_AGE_RECIPIENTS")
+BACKUP_AGE_IDENTITY_FILES: list[str] = read.items("BACKUP_AGE_IDENTITY_FILES")
+BACKUP_SIGNING_KEY: str = read.text("BACKUP_SIGNING_KEY")
+BACKUP_SIGNING_KEY_FALLBACKS: list[str] = read.items("BACKUP_SIGNING_KEY_FALLBACKS")
+if PRODUCTION_LIKE and BACKUP_SIGNING_KEY:
+    read.refuse_weak_key("BACKUP_SIGNING_KEY", BACKUP_SIGNING_KEY)
+
+# What is promised: when each kind is taken, how long it stays, how often one is proven, how much
+# work may be lost (rpo) and how long restoring may take (rto). ops/backups/plan.py reads it.
+BACKUP_PLAN: dict[str, Any] = {
+    "rpo": timedelta(hours=24),
+    "rto": timedelta(hours=1),
+    "failed_after": timedelta(days=30),
+    "kinds": {
+        "full": {
+            "cadence": "daily 02:00",
+            "keep": {"daily": 14, "weekly": 8, "monthly": 12, "yearly": 3},
+            "minimum_age": timedelta(days=2),
+            "drill": timedelta(days=7),
+        },
+        "base": {
+            "cadence": "weekly sunday 01:00",
+            "keep": {"weekly": 4},
+            "minimum_age": timedelta(days=7),
+            "drill": timedelta(days=30),
+        },
+        "incremental": {
+            "cadence": "daily 03:00",
+            "keep": {"daily": 14},
+            "minimum_age": timedelta(days=7),
+        },
+        "media": {
+            "cadence": "daily 02:30",
+            "keep": {"daily": 14, "weekly": 8, "monthly": 12},
+            "minimum_age": timedelta(days=2),
+        },
+        # Taken by hand, for a purpose: a month is enough to remember it, or to pin it.
+        "schema": {"keep": {"monthly": 12}, "minimum_age": timedelta(days=30)},
+        "data": {"keep": {"monthly": 3}, "minimum_age": timedelta(days=30)},
+        "tables": {"keep": {"monthly": 3}, "minimum_age": timedelta(days=30)},
+    },
+}
+# The off-site copies follow the same plan unless one of their own stands here.
+BACKUP_COPY_PLAN: dict[str, Any] | None = None
+
+# django-dbbackup works on the same storage: its commands make backups the catalogue knows, and
+# restore ours. GPG recipients count where no age recipient is set.
+DBBACKUP_DATABASES = ["owner"]
+DBBACKUP_CONNECTORS = {"owner": {"CONNECTOR": dbbackup_hooks.CONNECTOR}}
+DBBACKUP_CONNECTOR_MAPPING = {"django.db.backends.postgresql": dbbackup_hooks.CONNECTOR}
+DBBACKUP_FILENAME_TEMPLATE = dbbackup_hooks.database_file
+DBBACKUP_MEDIA_FILENAME_TEMPLATE = dbbackup_hooks.media_file
+DBBACKUP_CLEANUP_KEEP_FILTER = dbbackup_hooks.keep
+DBBACKUP_GPG_RECIPIENT: list[str] | None = read.items("BACKUP_GPG_RECIPIENT") or None
+DBBACKUP_GPG_ALWAYS_TRUST: bool = read.flag("BACKUP_GPG_ALWAYS_TRUST", False)
+# A chain of incremental backups is restored from its base on: so many links and days at most.
+BACKUP_CHAIN_LINKS: int = read.number("BACKUP_CHAIN_LINKS", 24, least=1, most=1_000)
+BACKUP_CHAIN_DAYS: int = read.number("BACKUP_CHAIN_DAYS", 7, least=1, most=3_650)
+# What was written is in the WAL archive after so many seconds at most, however little it was.
+BACKUP_WAL_SWITCH_SECONDS: int = read.number("BACKUP_WAL_SWITCH_SECONDS", 300, least=5, most=86_400)
+
+# --- restores ----------------------------------------------------------------------------------
+
+# What must be true of any data of ours (ops/invariants.py); asked of what was restored before it
+# may take the live database's place, in every drill, and after a partial recovery.
+INVARIANTS = ["crm.health.INVARIANTS", "billing.health.INVARIANTS"]
+# What is recovered by name (`recover --account EMAIL`), and references that are no foreign keys.
+RECOVERY_SUBJECTS = ["crm.recovery.ACCOUNT", "crm.recovery.CUSTOMER"]
+RECOVERY_LINKS = ["crm.recovery.links"]
+# Columns that say who did something: an account's archive carries them along where it knows who.
+RECOVERY_MENTIONS = ["crm.recovery.mentions"]
+# Rows of people that stay out of their account's archive: second factors are enrolled anew where
+# the account goes, single permissions and the log of an admin page mean nothing there.
+ACCOUNT_ARCHIVE_LEAVES_OUT = [
+    "public.otp_totp_totpdevice",
+    "public.otp_static_staticdevice",
+    "public.otp_static_statictoken",
+    "public.users_user_permissions",
+    "public.django_admin_log",
+]
+# Columns that name a file below MEDIA_ROOT, as "schema.table.column": such files come along.
+RECOVERY_FILE_COLUMNS: list[str] = []
+# Recovered rows are complete already: triggers that guard the way rows come about would refuse them
+# and are switched off for them. Those whose names begin so record history, and stay.
+RECOVERY_KEEPS_TRIGGERS = [
+    "pgtrigger_insert_insert",
+    "pgtrigger_update_update",
+    "pgtrigger_delete_delete",
+]
+# The database that a restore replaced is kept so long under a name of its own.
+RESTORE_KEEP_DAYS: int = read.number("RESTORE_KEEP_DAYS", 7, least=0, most=365)
+# Whether restores and recoveries wait for the approval of a second platform administrator.
+RESTORE_TWO_PERSONS: bool = read.flag("RESTORE_TWO_PERSONS", False)
+# Asked for a moment that is not in the WAL archive yet, the server closes its segment, and the
+# receiver is given so long to store it.
+RESTORE_WAL_WAIT_SECONDS: int = read.number("RESTORE_WAL_WAIT_SECONDS", 30, least=0, most=3_600)
+# Run in a drill on what was restored, in a process of its own; its exit status is the answer.
+SMOKE_TEST_COMMAND = "smoketest"
+
+# --- health -----------------------------------------------------------------------------------
+
+# The checks, in the order in which they are shown: dotted paths to sequences of them
+# (ops/health/contract.py). docs/health.md says what each looks at.
+HEALTH_CHECKS = [
+    "ops.health.checks.connection.CHECKS",
+    "ops.health.checks.integrity.CHECKS",
+    "ops.health.checks.security.CHECKS",
+    "ops.health.checks.performance.CHECKS",
+    "ops.health.checks.storage.CHECKS",
+    "ops.health.checks.backups.CHECKS",
+    "ops.health.checks.schedule.CHECKS",
+    "ops.health.checks.replication.CHECKS",
+    "ops.health.checks.notices.CHECKS",
+    "crm.checks.CHECKS",
+    "crm.security_checks.CHECKS",
+]
+# Where a threshold of ops/health/thresholds.py should be another one, by its name.
+HEALTH_THRESHOLDS: dict[str, Any] = {}
+# Models whose rows are keys of machines, as "app.Model:last_used_field:expires_field"; either field
+# may be left out ("api.Key::expires_at"). Keys that nobody uses or that never end are findings.
+HEALTH_KEY_MODELS: list[str] = []
+# Findings that are known and stay, as "check:key": and why. They are shown, and count for nothing.
+HEALTH_ACCEPTED: dict[str, str] = {}
+# Who is told when a critical finding comes and when it is over (docs/health.md, Notices).
+SITE_ADDRESS: str = watching.site_address(read)
+HEALTH_NOTIFY_EMAILS: list[str] = watching.recipients(read)
+HEALTH_NOTIFY_WEBHOOK_URL: str = watching.webhook(read)
+HEALTH_TIME_ZONE: str = watching.time_zone(read, TIME_ZONE)
+HEALTH_QUIET_HOURS: str = watching.quiet_hours(read, HEALTH_TIME_ZONE)
+# Findings that are gone, and numbers over time, are kept so long (ops/health/retention.py).
+HEALTH_KEEP_DAYS: int = read.number("HEALTH_KEEP_DAYS", 400, least=31, most=3_650)
+# Who may read /metrics: whoever has the token, and these networks; without both there is none.
+METRICS_TOKEN: str = watching.metrics_token(read)
+METRICS_ALLOW: list[str] = watching.metrics_networks(read)
+
 # --- tasks and schedule ------------------------------------------------------------------------
 
-TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+# A worker each: an hour's backup in "operations" must not keep customers' imports waiting.
+TASKS = {
+    "default": {
+        "BACKEND": "django_tasks_db.DatabaseBackend",
+        "QUEUES": ["default", "operations"],
+    }
+}
 CRONJOBS: list[Any] = []
 
 # --- the admin's looks -------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import URLPattern, URLResolver, path, reverse, reverse_lazy
 from unfold.sites import UnfoldAdminSite
 
-from srvc.login_role import as_login
+from srvc.login_role import as_login, runs_as_login
 
 
 class SrvcAdminSite(UnfoldAdminSite):  # type: ignore[misc]
@@ -34,18 +34,21 @@ class SrvcAdminSite(UnfoldAdminSite):  # type: ignore[misc]
             *super().get_urls(),
         ]
 
+    @runs_as_login
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Sign in; the database may be asked about everybody, by the bare login only."""
         return as_login(super().login)(request, extra_context)  # type: ignore[return-value]
 
+    @runs_as_login
     def logout(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Sign out."""
         return as_login(super().logout)(request, extra_context)  # type: ignore[return-value]
 
+    @runs_as_login
     def password_change(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

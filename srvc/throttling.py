@@ -44,6 +44,15 @@ def email_address(request: HttpRequest, credentials: dict[str, Any] | None) -> s
 
 
 def client_address(request: HttpRequest) -> str | None:
+    """The client's network address as failures are counted by it; None when it is unknown."""
+    address = peer(request)
+    if isinstance(address, ipaddress.IPv6Address):
+        # A household is given 2^64 addresses at once; it counts as one.
+        return str(ipaddress.ip_network((address, 64), strict=False).network_address)
+    return None if address is None else str(address)
+
+
+def peer(request: HttpRequest) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The client's network address; proxies are believed as far as settings.TRUSTED_PROXIES says.
 
     Each proxy appends whom it talked to, so the right end of the header is ours and the left end is
@@ -57,12 +66,8 @@ def client_address(request: HttpRequest) -> str | None:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return None
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        # A household is given 2^64 addresses at once; it counts as one.
-        return str(ipaddress.ip_network((parsed, 64), strict=False).network_address)
-    return str(parsed)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return mapped or parsed
 
 
 def locked_out(

@@ -19,7 +19,7 @@ from ops.errors import OpsError
 from ops.postgres.embedded import EmbeddedServer
 from ops.postgres.files import make_parents
 from srvc import environment
-from srvc.launch import address, configuration, lock, prepare
+from srvc.launch import address, configuration, first_backup, lock, prepare
 from srvc.launch.children import stop_orphans
 from srvc.launch.errors import LaunchError, StopRequestedError
 from srvc.launch.progress import Progress
@@ -66,7 +66,7 @@ def _run(progress: Progress, undo: ExitStack, parent: int | None) -> None:
     development = name == environment.DEVELOPMENT
     embedded = configuration.uses_embedded_server(name)
     place = address.from_environment()
-    var = Path(os.environ.get("SRVC_VAR") or environment.BASE_DIR / "var").absolute()
+    var = configuration.variable_folder()
     folder = var / "run"
     make_parents(folder)
 
@@ -80,15 +80,17 @@ def _run(progress: Progress, undo: ExitStack, parent: int | None) -> None:
     if development and (made := configuration.complete_development_file(embedded=embedded)):
         progress.say(f"✓ secrets for this machine are in {made.name}")
     server = _start_server(var, progress, undo) if embedded else None
-    _prepare(progress, server, name)
+    unproven = _prepare(progress, server, name)
 
     site = Site(place, folder, server, progress.say)
     undo.callback(_stop_site, site, progress)
-    with progress.step("starting the web server and the worker"):
+    with progress.step("starting the web server and the workers"):
         site.start()
     running.tell(lock.SERVING, place.url)
     undo.callback(running.tell, lock.STOPPING, place.url)
     _welcome(progress, place, name)
+    if unproven:
+        site.take_first_backup()
     site.watch(parent)
 
 
@@ -106,12 +108,14 @@ def _start_server(var: Path, progress: Progress, undo: ExitStack) -> EmbeddedSer
     return server
 
 
-def _prepare(progress: Progress, server: EmbeddedServer | None, name: str) -> None:
+def _prepare(progress: Progress, server: EmbeddedServer | None, name: str) -> bool:
+    """Make everything ready, and tell whether a first backup is to be taken."""
     if server:
         with progress.step("making roles and database"):
             prepare.provision_embedded(server, progress)
     with progress.step("checking the configuration"):
         prepare.set_up_django()
+        prepare.reopen_database(progress)
         prepare.require_logins(embedded=server is not None, environment=name)
     with progress.step("bringing the database up to date"):
         prepare.migrate()
@@ -121,11 +125,14 @@ def _prepare(progress: Progress, server: EmbeddedServer | None, name: str) -> No
     if name == environment.DEVELOPMENT:
         with progress.step("loading the demo, if it is not there"):
             prepare.load_demo()
+    # Elsewhere the operator's own schedule takes them.
+    unproven = name == environment.DEVELOPMENT and first_backup.wanted()
     prepare.close_connections()
+    return unproven
 
 
 def _stop_site(site: Site, progress: Progress) -> None:
-    with progress.step("stopping the web server and the worker"):
+    with progress.step("stopping the web server and the workers"):
         site.stop()
 
 

@@ -32,6 +32,7 @@ class Child:
         self._started = 0.0
         self._crashes = 0
         self._due: float | None = None
+        self._asked: float | None = None
 
     def start(self) -> None:
         """Start the process, in a session of its own: Ctrl-C reaches the launcher alone."""
@@ -41,7 +42,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self._started, self._due = time.monotonic(), None
+        self._started, self._due, self._asked = time.monotonic(), None, None
         _record(self._pid_file, self._process.pid)
 
     @property
@@ -66,14 +67,28 @@ class Child:
         elif now >= self._due:
             self.start()
 
+    def forget(self) -> None:
+        """Let go of a process that was to run once, when it has ended."""
+        if self._process is not None and not self.is_alive:
+            _kill_group(self._process.pid, signal.SIGKILL)
+            self._process = None
+            self._pid_file.unlink(missing_ok=True)
+
+    def ask_to_stop(self) -> None:
+        """Ask the process to finish, and don't wait. Once: a second time means at once to many."""
+        if self._process is not None and self.is_alive and self._asked is None:
+            self._asked = time.monotonic()
+            self._process.terminate()
+
     def stop(self) -> None:
         """Ask the process to finish, and end it when it takes too long."""
         if self._process is None:
             return
-        if self.is_alive:
-            self._process.terminate()
+        self.ask_to_stop()
+        if self._asked is not None:
+            left = self._asked + self._seconds_to_stop - time.monotonic()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(self._seconds_to_stop)
+                self._process.wait(max(left, 0))
         _kill_group(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._process = None

@@ -4,6 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
+from ops.backups.keymaking import make_identity, public_keys
 from ops.postgres.files import write_aside
 from srvc import environment
 from srvc.launch.errors import LaunchError
@@ -12,6 +13,8 @@ _HEADER = """\
 # Made by `make run` for this machine alone; every variable is explained in .env.example.
 """
 _DATABASE_VARIABLES = ("DATABASE_URL", "DATABASE_OWNER_URL")
+# Whoever set one of these has keys of their own.
+_BACKUP_KEYS = ("BACKUP_AGE_RECIPIENTS", "BACKUP_AGE_IDENTITY_FILES", "BACKUP_GPG_RECIPIENT")
 
 
 def load() -> str:
@@ -46,8 +49,11 @@ def complete_development_file(*, embedded: bool) -> Path | None:
     """
     wanted = ["SECRET_KEY", "DEMO_PASSWORD"]
     if embedded:
-        wanted += ["SRVC_OWNER_PASSWORD", "SRVC_APP_PASSWORD"]
+        wanted += ["SRVC_OWNER_PASSWORD", "SRVC_APP_PASSWORD", "SRVC_REPLICATION_PASSWORD"]
+    wanted.append("BACKUP_SIGNING_KEY")
     missing = {name: _secret(name) for name in wanted if not os.environ.get(name)}
+    if not any(os.environ.get(name) for name in _BACKUP_KEYS):
+        missing |= _backup_key()
     if not missing:
         return None
     file = environment.environment_file(environment.DEVELOPMENT)
@@ -56,6 +62,18 @@ def complete_development_file(*, embedded: bool) -> Path | None:
     write_aside(file, before.rstrip("\n") + "\n" + lines, None)
     os.environ.update(missing)
     return file
+
+
+def variable_folder() -> Path:
+    """Return the folder of everything SRVC writes."""
+    return Path(os.environ.get("SRVC_VAR") or environment.BASE_DIR / "var").absolute()
+
+
+def _backup_key() -> dict[str, str]:
+    """Make the key that this machine's backups are encrypted to, or find the one it has."""
+    file = variable_folder() / "keys" / "backup-identity.txt"
+    public = public_keys(file) if file.is_file() else [make_identity(file)]
+    return {"BACKUP_AGE_RECIPIENTS": ",".join(public), "BACKUP_AGE_IDENTITY_FILES": str(file)}
 
 
 def _secret(name: str) -> str:

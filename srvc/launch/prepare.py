@@ -6,6 +6,7 @@ Called with the environment complete and the database server running.
 import hashlib
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import django
@@ -17,7 +18,7 @@ from django.db import OperationalError, connections
 from ops.postgres.embedded import EmbeddedServer
 from ops.postgres.errors import one_line
 from ops.postgres.provisioning import Provisioning, provision
-from ops.postgres.roles import APP, OWNER
+from ops.postgres.roles import APP, OWNER, REPLICATION
 from srvc.launch.errors import LaunchError
 from srvc.launch.progress import Progress
 
@@ -30,6 +31,7 @@ def provision_embedded(server: EmbeddedServer, progress: Progress) -> None:
     passwords = {
         OWNER: os.environ["SRVC_OWNER_PASSWORD"],
         APP: os.environ["SRVC_APP_PASSWORD"],
+        REPLICATION: os.environ["SRVC_REPLICATION_PASSWORD"],
     }
     for warning in provision(Provisioning(server.connection, DATABASE, passwords)):
         progress.say(warning)
@@ -52,6 +54,17 @@ def check_configuration() -> None:
         call_command("check", databases=["default", "owner"], stdout=io.StringIO())
     except SystemCheckError as error:
         raise LaunchError(f"{str(error).strip()}\nNothing was served; {_UNREACHABLE}") from None
+
+
+def reopen_database(progress: Progress) -> None:
+    """Open a database that a crash in the middle of a restore's swap left closed."""
+    from ops.errors import OpsError
+    from ops.restores.complete.swap import reopen_if_closed
+
+    # A server that cannot be reached is told with more words by who needs it next.
+    with suppress(OpsError):
+        if reopen_if_closed():
+            progress.say("the database is open again; its server had stopped in a restore's swap")
 
 
 def require_logins(*, embedded: bool, environment: str) -> None:

@@ -41,7 +41,7 @@ def what_is_missing(user: User) -> Missing:
 
 def is_required_of(user: User) -> bool:
     """Whether a password alone never lets this user in."""
-    return settings.REQUIRE_TWO_FACTOR and user.is_platform_administrator
+    return settings.REQUIRE_TWO_FACTOR and (user.is_platform_administrator or user.is_auditor)
 
 
 def confirmed_device(user: User) -> TOTPDevice | None:
