@@ -18,7 +18,21 @@ MILLION = 1_000_000
 
 
 def _benchmarks() -> dict[str, Callable[[Bench], list[Result]]]:
-    from benchmarks import admin_search, customer_page, importcsv, member_list, seed_copy
+    from benchmarks import (
+        admin_search,
+        complete_restore,
+        customer_page,
+        full_backup,
+        health_run,
+        importcsv,
+        incremental_backup,
+        member_list,
+        one_customer,
+        seed_copy,
+        swap,
+        table_difference,
+        verify_backup,
+    )
 
     return {
         "member_list": member_list.run,
@@ -26,10 +40,32 @@ def _benchmarks() -> dict[str, Callable[[Bench], list[Result]]]:
         "customer_page": customer_page.run,
         "seed_copy": seed_copy.run,
         "importcsv": importcsv.run,
+        "full_backup": full_backup.run,
+        "incremental_backup": incremental_backup.run,
+        "verify_backup": verify_backup.run,
+        "one_customer": one_customer.run,
+        "table_difference": table_difference.run,
+        "complete_restore": complete_restore.run,
+        "swap": swap.run,
+        "health_run": health_run.run,
     }
 
 
-NAMES = ("member_list", "admin_search", "customer_page", "seed_copy", "importcsv")
+NAMES = (
+    "member_list",
+    "admin_search",
+    "customer_page",
+    "seed_copy",
+    "importcsv",
+    "full_backup",
+    "incremental_backup",
+    "verify_backup",
+    "one_customer",
+    "table_difference",
+    "complete_restore",
+    "swap",
+    "health_run",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

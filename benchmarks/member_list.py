@@ -27,6 +27,8 @@ _CONTEXT = (
     "SELECT set_config('role', %s, true), set_config('app.account_id', %s, true), "
     "set_config('app.user_id', %s, true), set_config('app.via', %s, true)"
 )
+# Ours asks in the same statement whether a restore keeps writes closed (ops/rls/session.py).
+_IS_OPEN = ", pg_try_advisory_xact_lock_shared(1, 1), current_setting('transaction_read_only')"
 
 
 def run(bench: Bench) -> list[Result]:
@@ -88,7 +90,8 @@ def _turn(
 
         def context() -> None:
             connection.execute("BEGIN")
-            connection.execute(_CONTEXT, [role, str(account), str(account), "GET /"])
+            asked = _CONTEXT + (_IS_OPEN if role == MEMBER else "")
+            connection.execute(asked, [role, str(account), str(account), "GET /"])
 
         def query() -> None:
             connection.execute(statement, parameters).fetchall()
