@@ -12,7 +12,7 @@ import pytest
 from pytest_django import DjangoDbBlocker
 from pytest_django.live_server_helper import LiveServer
 
-from tests.harness import database, run
+from tests.harness import clusters, database, run
 
 _COMMITS = {"transactional_db", "live_server", "django_db_reset_sequences"}
 
@@ -20,6 +20,12 @@ _COMMITS = {"transactional_db", "live_server", "django_db_reset_sequences"}
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start one server for the run, before xdist starts its workers."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background job ignores Ctrl-C, and so would what a test starts and interrupts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        # The same under nohup: commands rightly ignore then what tests send them.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if run.is_mine() and not session.config.option.collectonly:
         # Killed politely (CI's time limit), a run still removes its server.
         signal.signal(signal.SIGTERM, _stop)
@@ -65,6 +71,13 @@ def django_db_setup(
     ):
         yield
         django_db_blocker.unblock()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_servers() -> Iterator[None]:
+    """Let private servers begin with a copy of what initdb makes."""
+    with clusters.copied():
+        yield
 
 
 @pytest.fixture

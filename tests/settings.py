@@ -14,13 +14,17 @@ os.environ.update(
         "SRVC_VAR": str(run.folder() / "var"),
         "SECRET_KEY": "a key for tests, used nowhere else and long enough for every check",
         "DEBUG": "false",
+        "BACKUP_SIGNING_KEY": "a key that signs the manifests of tests and of nothing else at all",
     }
 )
 # Real addresses come with the first test that needs a database (tests/harness/database.py).
 os.environ.setdefault("DATABASE_URL", "postgres://srvc_app@127.0.0.1:1/no_database_yet")
 os.environ.setdefault("DATABASE_OWNER_URL", "postgres://srvc_owner@127.0.0.1:1/no_database_yet")
-for leftover in ("PORT", "HOST", "DEMO_PASSWORD", "DATABASE_ADMIN_URL"):
+for leftover in ("PORT", "HOST", "DEMO_PASSWORD", "DATABASE_ADMIN_URL", "DATABASE_REPLICATION_URL"):
     os.environ.pop(leftover, None)
+for leftover in [name for name in os.environ if name.startswith(("BACKUP_", "AWS_"))]:
+    if leftover != "BACKUP_SIGNING_KEY":
+        del os.environ[leftover]
 
 from srvc.settings import *  # noqa: E402, F403
 from srvc.settings import DATABASES, STATIC_ROOT, STORAGES  # noqa: E402

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -39,10 +40,15 @@ MODELS = [Customer, ServiceSite, Product, Job, Quote, Invoice, Payment]
 
 def _answer(client: Client, url: str, key: Any, data: Any = None) -> tuple[Any, ...]:
     response = client.get(url) if data is None else client.post(url, data)
-    body = response.content.decode().replace(str(key), "KEY")
+    body = _without(key, response.content.decode())
     messages = messages_of(client.get("/admin/"))
-    location = response.headers.get("Location", "").replace(str(key), "KEY")
-    return response.status_code, location, body, [m.replace(str(key), "KEY") for m in messages]
+    location = _without(key, response.headers.get("Location", ""))
+    return response.status_code, location, body, [_without(key, m) for m in messages]
+
+
+def _without(key: Any, text: str) -> str:
+    """The text without the key, where addresses and messages have it: a key of 1 is also in h1."""
+    return re.sub(rf"(?<=[/“]){re.escape(str(key))}(?=[/”])", "KEY", text)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -1,6 +1,7 @@
-"""The groups that the migration makes, permission by permission."""
+"""The groups that migrations make, permission by permission."""
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group
 
 from ops.rls.session import acting_as_admin
@@ -59,7 +60,17 @@ def test_platform_administrators_keep_accounts_plans_and_subscriptions() -> None
     assert "crm.delete_account" not in rights
 
 
-def test_there_are_four_groups() -> None:
+def test_auditors_see_operations_and_nothing_else() -> None:
+    rights = rights_of("Auditor")
+    assert {right.partition("_")[0] for right in rights} == {"ops.view"}
+    tables = {right.removeprefix("ops.view_") for right in rights}
+    # Rows of every account, as they were, are no auditor's.
+    assert tables == {
+        model._meta.model_name for model in apps.get_app_config("ops").get_models()
+    } - {"recoveryrow"}
+
+
+def test_there_are_five_groups() -> None:
     with acting_as_admin():
         names = set(Group.objects.values_list("name", flat=True))
-    assert names == {"Owner", "Office", "Technician", "Platform administrator"}
+    assert names == {"Owner", "Office", "Technician", "Platform administrator", "Auditor"}

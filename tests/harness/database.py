@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 from psycopg import sql
@@ -26,6 +27,7 @@ from tests.harness import run
 PASSWORD = "test"
 ALIASES = {"default": roles.APP, "owner": roles.OWNER}
 _VARIABLES = {"default": "DATABASE_URL", "owner": "DATABASE_OWNER_URL"}
+_REPLICATION_VARIABLE = "DATABASE_REPLICATION_URL"
 _numbers = itertools.count(1)
 
 
@@ -76,13 +78,24 @@ def clone(label: str) -> Iterator[str]:
     finally:
         with connect() as connection:
             server.drop_database(connection, name, end_sessions=True)
+            _drop_all(connection, f"{name}_")  # what restores made of it
+
+
+def provide_template(name: str) -> None:
+    """Give a clone the template that provisioning gives a database, for restores beside it."""
+    with connect() as connection:
+        source, made = roles.template_of(template()), roles.template_of(name)
+        server.clone_database(connection, source, made)
+        for statement in roles.template_close_statements(name):
+            connection.execute(statement.sql.encode())
 
 
 @contextmanager
 def pointed_at(database: str) -> Iterator[None]:
-    """Let both aliases, and the processes that a test starts, use this database."""
+    """Let both aliases and the replication login, here and in processes, use this database."""
     before = {alias: dict(connections[alias].settings_dict) for alias in ALIASES}
     variables = {variable: os.environ[variable] for variable in _VARIABLES.values()}
+    replication = settings.REPLICATION_URL
     arguments = admin()
     host, port = str(arguments.get("host", "")), str(arguments.get("port", 5432))
     for alias, login in ALIASES.items():
@@ -91,13 +104,19 @@ def pointed_at(database: str) -> Iterator[None]:
             NAME=database, HOST=host, PORT=port, USER=login, PASSWORD=PASSWORD
         )
         os.environ[_VARIABLES[alias]] = url(login, database)
+    settings.REPLICATION_URL = os.environ[_REPLICATION_VARIABLE] = url(roles.REPLICATION, "")
     try:
         yield
     finally:
         os.environ.update(variables)
-        for alias, settings in before.items():
+        settings.REPLICATION_URL = replication
+        if replication:
+            os.environ[_REPLICATION_VARIABLE] = replication
+        else:
+            del os.environ[_REPLICATION_VARIABLE]
+        for alias, config in before.items():
             connections[alias].close()
-            connections[alias].settings_dict.update(settings)
+            connections[alias].settings_dict.update(config)
 
 
 def url(login: str, database: str) -> str:
@@ -109,9 +128,21 @@ def url(login: str, database: str) -> str:
 
 def drop_databases() -> None:
     """Drop what this run made on a server that outlives it."""
+    drop_with_prefix(run.name())
+
+
+def drop_with_prefix(prefix: str) -> None:
+    """Drop every database whose name begins so, templates too."""
     with connect() as connection:
-        for name in server.databases(connection, run.name()):
-            server.drop_database(connection, name, end_sessions=True)
+        _drop_all(connection, prefix)
+
+
+def _drop_all(connection: psycopg.Connection[tuple[Any, ...]], prefix: str) -> None:
+    for name in server.databases(connection, prefix):
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name))
+        )
+        server.drop_database(connection, name, end_sessions=True)
 
 
 def _make_template(name: str) -> None:

@@ -15,7 +15,16 @@ import pytest
 from srvc.environment import BASE_DIR
 from tests.harness import run
 
-_OWN = ("DATABASE_URL", "DATABASE_OWNER_URL", "SECRET_KEY", "DEMO_PASSWORD", "DEBUG", "SRVC_ENV")
+_OWN = (
+    "DATABASE_URL",
+    "DATABASE_OWNER_URL",
+    "DATABASE_REPLICATION_URL",
+    "SECRET_KEY",
+    "BACKUP_SIGNING_KEY",
+    "DEMO_PASSWORD",
+    "DEBUG",
+    "SRVC_ENV",
+)
 
 
 class Launch:

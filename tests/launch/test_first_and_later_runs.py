@@ -3,6 +3,7 @@
 It is one test because the first run, with its migrations, is what takes the time.
 """
 
+import contextlib
 import os
 import signal
 import time
@@ -62,11 +63,30 @@ def test_it_comes_up_comes_back_and_leaves_nothing_behind(installation: Installa
         "DEMO_PASSWORD",
         "SRVC_OWNER_PASSWORD",
         "SRVC_APP_PASSWORD",
+        "SRVC_REPLICATION_PASSWORD",
+        "BACKUP_SIGNING_KEY",
+        "BACKUP_AGE_RECIPIENTS",
+        "BACKUP_AGE_IDENTITY_FILES",
     ]
     landed = sign_in(installation.url, "owner@demo.example", values["DEMO_PASSWORD"])
     assert landed == f"{installation.url}admin/"
     for value in values.values():
         assert value not in first.said
+
+    # A first backup is taken and proven beside the running site, and nobody waits for it.
+    first.wait_for("✓ first backup taken and proven by a restore (")
+    assert first.said.index("Ctrl-C stops it.") < first.said.index("✓ first backup taken")
+    assert list((installation.var / "backups").glob("*-full-*.dump.zst.age"))
+
+    # WAL is fetched from the first run on, for moments after the first base backup.
+    installation.pid_of("WAL receiver")
+    deadline = time.monotonic() + 60
+    while not list((installation.var / "wal").rglob("receiving/0*")):
+        assert time.monotonic() < deadline, first.said
+        time.sleep(0.1)
+
+    # What is wrong with the database is looked for from the first run on.
+    installation.pid_of("health watcher")
 
     # Another run beside it is refused, and the first one is not disturbed.
     beside = installation.launch()
@@ -87,6 +107,7 @@ def test_it_comes_up_comes_back_and_leaves_nothing_behind(installation: Installa
     assert installation.file.read_text() == secrets
 
     assert "Loaded" not in second.said
+    assert "first backup" not in second.said
 
     # A worker that dies is started again.
     worker = installation.pid_of("worker")
@@ -106,9 +127,11 @@ def test_it_comes_up_comes_back_and_leaves_nothing_behind(installation: Installa
     assert answers(installation.url)
     server = EmbeddedServer(installation.var / "postgres")
     postmaster = int((server.home / "postmaster.pid").read_text().split("\n", 1)[0])
-    victims = [installation.pid_of("web server"), installation.pid_of("worker"), postmaster]
+    children = ("web server", "worker", "operations worker", "WAL receiver", "health watcher")
+    victims = [*map(installation.pid_of, children), postmaster]
     for pid in (third.process.pid, *victims):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # the launcher's death is news to them, too
+            os.kill(pid, signal.SIGKILL)
     third.wait()
     fourth = installation.launch()
     fourth.wait_for("Ctrl-C stops it.")

@@ -22,6 +22,8 @@ COMPLETE = {
     "EMAIL_URL": "smtp+tls://srvc:secret@smtp.example.com:587",
     "DEFAULT_FROM_EMAIL": "SRVC <srvc@example.com>",
     "TRUSTED_PROXIES": "1",
+    "BACKUP_SIGNING_KEY": f"backups-{KEY}",
+    "BACKUP_AGE_RECIPIENTS": "age1ay4cgd5t936zeqd7kh74r5lmxfhrgukahvhm88vdu2szr88m8fuq2ghpua",
 }
 
 

@@ -65,11 +65,27 @@ def test_an_operator_commands_first_argument_picks_the_environment(
         ["manage.py", "provision"],
         ["manage.py", "provision", "--sql"],
         ["manage.py", "migrate", "crm"],
+        ["manage.py", "backups", "show", "12"],
+        ["manage.py", "verify", "srvc-production-2026-11-22-010000-full-0a1b2c"],
+        ["manage.py", "verify", "0a1b2c"],
     ):
         environment.choose_by_arguments(arguments)
         assert os.environ["SRVC_ENV"] == "development"
     with pytest.raises(environment.EnvironmentNameError, match=r"manage\.py provision: the envir"):
         environment.choose_by_arguments(["manage.py", "provision", "Staging"])
+
+
+def test_the_environment_comes_before_what_a_command_does_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(environment, "known_environments", lambda: ["development", "staging"])
+    for arguments in (
+        ["manage.py", "backups", "staging", "show", "12"],
+        ["manage.py", "verify", "staging", "--latest"],
+    ):
+        monkeypatch.setenv("SRVC_ENV", "development")
+        environment.choose_by_arguments(arguments)
+        assert os.environ["SRVC_ENV"] == "staging"
 
 
 def test_a_file_gives_values_and_real_variables_win(

@@ -26,7 +26,7 @@ def no_manifest(settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("no_manifest")
-@pytest.mark.parametrize("name", ["400", "403", "403_csrf", "404", "429", "500"])
+@pytest.mark.parametrize("name", ["400", "403", "403_csrf", "404", "429", "500", "503"])
 def test_an_error_page_needs_neither_database_nor_manifest(name: str) -> None:
     # Without the mark django_db a query would fail this test.
     page = render_to_string(f"{name}.html")

@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings
 from django.core.checks import Error, Warning  # noqa: A004
 
+from ops.postgres.endpoint import Endpoint
 from srvc import checks
 from srvc.configuration import Configuration, Problem
 from tests.srvc.production import COMPLETE, problems, python
@@ -28,8 +29,13 @@ def test_production_with_a_complete_environment_passes_every_deployment_check() 
 
 @pytest.mark.parametrize(
     "variable",
-    # Trusted origins are needed only where a proxy changes the host.
-    sorted(set(COMPLETE) - {"SRVC_ENV", "SRVC_ENV_FILE", "CSRF_TRUSTED_ORIGINS"}),
+    # Trusted origins are needed only where a proxy changes the host. A site without the keys of
+    # backups still serves (tests/ops/backups/test_keys_settings.py).
+    sorted(
+        set(COMPLETE)
+        - {"SRVC_ENV", "SRVC_ENV_FILE", "CSRF_TRUSTED_ORIGINS"}
+        - {"BACKUP_SIGNING_KEY", "BACKUP_AGE_RECIPIENTS"}
+    ),
 )
 def test_production_without_a_variable_names_it(
     variable: str, monkeypatch: pytest.MonkeyPatch
@@ -56,6 +62,16 @@ def test_production_without_a_variable_names_it(
             "postgres://srvc_owner:x@h/d",
             "unsafe signs in as srvc_owner, which is the other variable's login",
         ),
+        (
+            "DATABASE_REPLICATION_URL",
+            "postgres://srvc_replication:x@",
+            "invalid is no address of a PostgreSQL server",
+        ),
+        (
+            "DATABASE_REPLICATION_URL",
+            "postgres://srvc_owner:x@h:5432/",
+            "unsafe signs in as srvc_owner, which has another task",
+        ),
         ("DEBUG", "true", "unsafe shows settings and source code to visitors"),
         ("DEBUG", "maybe", "invalid is neither true nor false"),
         ("SECRET_KEY", "secret", "unsafe can be guessed"),
@@ -69,6 +85,7 @@ def test_production_without_a_variable_names_it(
         ("DATABASE_POOL", "many", "invalid is no whole number from 0 to 200"),
         ("SIGN_IN_FAILURES", "0", "invalid is no whole number from 1 to 1000"),
         ("HTTPS", "false", "unsafe lets passwords cross the network in clear"),
+        ("BACKUP_SIGNING_KEY", "secret", "unsafe can be guessed"),
     ],
 )
 def test_production_with_a_wrong_value_names_the_variable(
@@ -113,6 +130,41 @@ def test_only_one_of_two_addresses_is_named_in_development_too(
     assert problems(monkeypatch, SRVC_ENV="development", DATABASE_OWNER_URL=None) == [
         "missing DATABASE_OWNER_URL is not set"
     ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "address"),
+    [
+        ({}, ""),
+        (
+            {"DATABASE_REPLICATION_URL": "postgres://srvc_replication:x@h:5432/?sslmode=require"},
+            "postgres://srvc_replication:x@h:5432/?sslmode=require",
+        ),
+        # The embedded server's password says nothing about another server.
+        ({"SRVC_REPLICATION_PASSWORD": "x"}, ""),
+    ],
+)
+def test_base_backups_and_wal_come_from_where_it_is_said_or_nowhere(
+    variables: dict[str, str], address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = settings_of(monkeypatch, **{"DATABASE_REPLICATION_URL": None, **variables})
+    assert made["CONFIGURATION_ERRORS"] == []
+    assert made["REPLICATION_URL"] == address
+
+
+def test_the_embedded_server_has_a_login_for_them_by_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    nothing = dict.fromkeys([*COMPLETE, "DATABASE_REPLICATION_URL"])
+    made = settings_of(
+        monkeypatch,
+        **(nothing | {"SRVC_ENV_FILE": os.devnull}),
+        SRVC_VAR=str(tmp_path),
+        SRVC_REPLICATION_PASSWORD="a/b:c@d",
+    )
+    there = Endpoint.from_url(made["REPLICATION_URL"])
+    assert (there.user, there.password) == ("srvc_replication", "a/b:c@d")
+    assert (there.host, there.port) == (made["DATABASES"]["owner"]["HOST"], "5432")
 
 
 def test_an_environment_without_file_and_variables_says_so_first(

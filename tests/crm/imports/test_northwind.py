@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
 from decimal import ROUND_HALF_UP, Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,28 +12,10 @@ from django.db.models import Max, Min, Sum
 
 from crm.models import Customer, Invoice, InvoiceLine, Job, Payment, Product, ServiceSite
 from ops.rls.session import acting_as
-from tests.crm.imports.bring import bring
+from tests.crm.imports.northwind import DATA, import_all, needs_northwind
 from tests.factories import make_business
 
-_PROJECT = Path(__file__).resolve().parents[3]
-DATA = Path(os.environ.get("NORTHWIND_DATA", _PROJECT.parent / "shared/data/northwind"))
-pytestmark = [
-    pytest.mark.django_db(databases=["default", "owner"]),
-    pytest.mark.skipif(
-        not (DATA / "orders.csv").exists(),
-        reason=f"the Northwind data set is not at {DATA} (NORTHWIND_DATA names another place)",
-    ),
-]
-IMPORTS = (
-    ("customers", "customers.csv"),
-    ("products", "products.csv"),
-    ("jobs", "orders.csv"),
-    ("invoices", "orders.csv", "order_details.csv"),
-)
-
-
-def _import_all(owner: Any) -> list[Any]:
-    return [bring(owner, kind, *(DATA / name for name in names)) for kind, *names in IMPORTS]
+pytestmark = [pytest.mark.django_db(databases=["default", "owner"]), needs_northwind]
 
 
 def _sum_of_lines() -> Decimal:
@@ -74,7 +54,7 @@ def _everything() -> dict[str, tuple[Any, ...]]:
 
 def test_northwind_comes_in_to_the_cent_and_a_second_time_changes_nothing() -> None:
     owner = make_business()
-    customers, products, jobs, invoices = _import_all(owner)
+    customers, products, jobs, invoices = import_all(owner)
     assert customers.created == {"customers": 91}
     assert products.created == {"products": 77}
     assert jobs.created == {"jobs": 830, "sites": 9}
@@ -94,7 +74,7 @@ def test_northwind_comes_in_to_the_cent_and_a_second_time_changes_nothing() -> N
             assert numbers == {"low": 1, "high": 830}
             assert model._default_manager.values("number").distinct().count() == 830
         before = _everything()
-    again = _import_all(owner)
+    again = import_all(owner)
     assert [summary.created_rows for summary in again] == [0, 0, 0, 0]
     assert [summary.duplicates for summary in again] == [
         {"external id": count} for count in (91, 77, 830, 830)
@@ -105,7 +85,7 @@ def test_northwind_comes_in_to_the_cent_and_a_second_time_changes_nothing() -> N
 
 def test_orders_become_jobs_and_invoices_of_their_customer() -> None:
     owner = make_business(time_zone="Europe/Berlin")
-    _import_all(owner)
+    import_all(owner)
     with acting_as(owner):
         job = Job.objects.select_related("customer", "site").get(external_id="10250")
         assert job.title == "Order 10250"
@@ -140,7 +120,7 @@ def test_orders_become_jobs_and_invoices_of_their_customer() -> None:
 
 def test_nobody_else_sees_what_was_imported() -> None:
     owner, stranger = make_business(), make_business()
-    _import_all(owner)
+    import_all(owner)
     with acting_as(stranger):
         counts = [model._default_manager.count() for model in (Customer, Product, Job, Invoice)]
     assert counts == [0, 0, 0, 0]

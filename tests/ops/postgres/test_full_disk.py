@@ -1,8 +1,6 @@
 """A disk without room: said in one line, and nothing is lost."""
 
 import itertools
-import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 from ops.postgres import configuration
 from ops.postgres.embedded import EmbeddedServer
 from ops.postgres.errors import DiskFullError
+from tests.harness import disks
 
 MakeDisk = Callable[[str], Path]
 
@@ -21,24 +20,9 @@ MakeDisk = Callable[[str], Path]
 def small_disk(scratch: Path) -> Iterator[MakeDisk]:
     """Return what mounts a disk of a given size, where this machine allows it."""
     with ExitStack() as undo:
-
-        def mount(size: str) -> Path:
-            place = scratch / "disk"
-            place.mkdir()
-            done = subprocess.run(
-                ["/usr/bin/mount", "-t", "tmpfs", "-o", f"size={size},mode=0711", "tmpfs", place],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode != 0:
-                pytest.skip(f"a small disk could not be mounted here: {done.stderr.strip()}")
-            undo.callback(subprocess.run, ["/usr/bin/umount", "--lazy", place], check=True)
-            return place
-
-        if os.geteuid() != 0:
-            pytest.skip("only root may mount a small disk")
-        yield mount
+        yield lambda size: undo.enter_context(
+            disks.mounted(scratch / "disk", f"size={size},mode=0711")
+        )
 
 
 def fill(disk: Path) -> None:

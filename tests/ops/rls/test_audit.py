@@ -145,6 +145,21 @@ def test_a_right_that_nobody_declared_is_found(fresh_database: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "GRANT UPDATE (phase) ON ops_run TO srvc_admin",
+        "REVOKE UPDATE (cancel_asked_by) ON ops_run FROM srvc_admin",
+        "GRANT SELECT (name) ON ops_backup TO srvc_member",
+    ],
+)
+def test_a_right_on_a_column_that_differs_from_the_settings_is_found(
+    fresh_database: str, statement: str
+) -> None:
+    as_superuser(fresh_database, statement)
+    assert [each.id for each in audit_tables()] == ["ops.E106"]
+
+
 def test_a_new_table_that_nobody_thought_of_is_found(fresh_database: str) -> None:
     as_superuser(fresh_database, "CREATE TABLE forgotten (id int)")
     (finding,) = audit_tables()

@@ -1,0 +1,182 @@
+"""`manage.py verify`: which backups it looks at, and what its exit status says of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from pytest_django import Settings
+
+from ops.models import Backup, BackupCopy, BackupState
+from tests.ops.backups.conftest import Backups
+
+
+def command(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("verify", *arguments, stdout=out, stderr=io.StringIO())
+    return out.getvalue()
+
+
+def outcome(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    out = io.StringIO()
+    try:
+        call_command("verify", *arguments, "--json", stdout=out, stderr=io.StringIO())
+    except CommandError as error:
+        return error.returncode, json.loads(out.getvalue() or "[]")
+    return 0, json.loads(out.getvalue())
+
+
+def refusal(*arguments: str) -> CommandError:
+    with pytest.raises(CommandError) as caught:
+        command(*arguments)
+    return caught.value
+
+
+def damage(backups: Backups, backup: Backup) -> None:
+    path = backups.folder / backup.manifest["objects"][0]["name"]
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_without_a_name_it_is_the_newest(backups: Backups) -> None:
+    older, newer = backups.take(kind="schema"), backups.take(kind="schema")
+
+    lines = command().splitlines()
+
+    assert lines[0].split() == ["Backup", "In", "State", "Took", "What", "was", "found"]
+    assert lines[1].split()[:3] == [newer.name, "dbbackup", "Verified"]
+    assert len(lines) == 2
+    older.refresh_from_db()
+    assert older.state == BackupState.TAKEN
+    status, found = outcome("--latest")
+    assert status == 0
+    assert [each["name"] for each in found] == [newer.name]
+    assert found[0]["checked"] is True
+
+
+def test_they_can_be_named_in_many_ways(backups: Backups) -> None:
+    one, other = backups.take(kind="schema"), backups.take(kind="data")
+
+    def named(*arguments: str) -> list[str]:
+        return [each["name"] for each in outcome(*arguments)[1]]
+
+    assert named(one.name) == [one.name]
+    assert named("development", one.name[-6:], str(other.pk)) == [one.name, other.name]
+    assert named("--all") == [other.name, one.name]
+    assert named("--kind", "schema") == [one.name]
+    assert named("--all", "--kind", "data") == [other.name]
+
+
+def test_one_in_a_folder_is_named_by_its_manifest(backups: Backups, tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    taken = backups.take(kind="schema", folder=str(folder))
+    path = str(folder / f"manifests/{taken.name}.json")
+
+    status, found = outcome(path)
+
+    assert (status, found[0]["state"], found[0]["storage"]) == (0, "verified", str(folder))
+    Backup.objects.all().delete()
+    assert outcome(path)[1][0]["state"] == "verified"
+    assert Backup.objects.get().storage == str(folder)
+    moved = shutil.copytree(folder, tmp_path / "elsewhere")
+    assert "is in the catalogue as one in" in str(
+        refusal(str(moved / f"manifests/{taken.name}.json"))
+    )
+
+
+def test_a_bad_one_is_1_and_the_others_are_checked_all_the_same(backups: Backups) -> None:
+    good, bad = backups.take(kind="schema"), backups.take(kind="data")
+    damage(backups, bad)
+
+    status, found = outcome("--all")
+
+    assert status == 1
+    assert [(each["name"], each["state"]) for each in found] == [
+        (bad.name, "failed"),
+        (good.name, "verified"),
+    ]
+    assert "is cut off: the storage dbbackup has" in found[0]["note"]
+    error = refusal(bad.name)
+    assert error.returncode == 1
+    assert str(error).startswith(f"{bad.name} can't be relied on. Take a new one now")
+
+
+def test_one_that_could_not_be_looked_at_is_2(backups: Backups, settings: Settings) -> None:
+    taken = backups.take(kind="schema")
+    shutil.move(backups.folder, backups.var / "not mounted")
+    status, found = outcome()
+    assert (status, found[0]["checked"], found[0]["state"]) == (2, False, "taken")
+    assert "nothing is known about what was in it" in found[0]["error"]
+
+    shutil.move(backups.var / "not mounted", backups.folder)
+    settings.BACKUP_AGE_IDENTITY_FILES = []
+    status, found = outcome(taken.name)
+    assert (status, found[0]["checked"], found[0]["error"]) == (2, False, "")
+    assert "could not be read" in found[0]["note"]
+    assert "could not be checked as asked" in str(refusal(taken.name))
+
+
+def test_deep_says_so_when_there_is_nothing_to_restore_rows_into(backups: Backups) -> None:
+    rows = backups.take(kind="data")
+
+    status, found = outcome(rows.name, "--deep")
+
+    assert (status, found[0]["state"]) == (2, "verified")
+    assert "no schema-only or full backup of the same schema is here" in found[0]["note"]
+    backups.take(kind="schema")
+    status, found = outcome(rows.name, "--deep")
+    assert (status, found[0]["state"]) == (0, "proven")
+    assert found[0]["note"].startswith("Restored into the schema of srvc-development-")
+
+
+def test_copies_are_checked_when_they_are_asked_for(backups: Backups, tmp_path: Path) -> None:
+    taken = backups.take(kind="schema")
+    assert refusal("--copy").returncode == 2
+    elsewhere = shutil.copytree(backups.folder, tmp_path / "elsewhere")
+    BackupCopy.objects.create(backup=taken, storage=str(elsewhere), copied_at=timezone.now())
+
+    status, found = outcome("--copy")
+
+    assert (status, found[0]["storage"], found[0]["state"]) == (0, str(elsewhere), "verified")
+    taken.refresh_from_db()
+    assert taken.state == BackupState.TAKEN
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "There is no such backup yet. Nothing was checked."),
+        (["nothing"], "There is no backup 'nothing' in the catalogue."),
+        (["a", "--all"], "a goes without --all, --latest and --kind."),
+        (["/somewhere/NAME.json"], "is no manifest: it has to be DIR/manifests/NAME.json."),
+        (["/nowhere/manifests/NAME.json"], "is not there"),
+    ],
+)
+def test_wrong_usage_is_2(arguments: list[str], said: str, backups: Backups) -> None:
+    error = refusal(*arguments)
+
+    assert said in str(error)
+    assert error.returncode == 2
+
+
+def test_a_signal_ends_it_and_leaves_no_server(backups: Backups) -> None:
+    taken = backups.take()
+    process = backups.manage("verify", "--deep")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("restoring"):
+            break
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert "cancelled" in said
+    taken.refresh_from_db()
+    assert taken.state == BackupState.TAKEN
+    assert not list((backups.var / "scratch").iterdir())

@@ -1,0 +1,30 @@
+"""Nothing is wrong with a database that was just made and filled by our own hands."""
+
+from __future__ import annotations
+
+import datetime
+
+from billing.seeding.demo import load_demo
+from ops.health.look import look_at
+from ops.health.selection import all_checks
+from tests.ops.health.conftest import Patient
+
+
+def test_no_check_reports_anything_about_the_demo_database(patient: Patient) -> None:
+    today = datetime.datetime.now(datetime.UTC).date()
+    load_demo(seed=1, today=today, password="of nobody at all")
+    # As autovacuum leaves it.
+    patient.execute("VACUUM (ANALYZE)")
+    for deep in (False, True):
+        found = look_at(all_checks(), deep=deep)
+        assert found.not_recorded == ""
+        reported = {
+            (outcome.check.name, each.key): f"{each.title} {each.detail}"
+            for outcome in found.outcomes
+            for each in outcome.reported
+        }
+        assert reported == {}
+        assert found.worst is None
+    assert patient.execute("SELECT count(*) FROM ops_finding") == [(0,)]
+    seen = patient.execute("SELECT count(*) FROM ops_checkresult WHERE state = 'well'")
+    assert seen == [(len(all_checks()),)]

@@ -1,0 +1,1 @@
+"""Migrations of an app that renamed and dropped what a backup has."""
