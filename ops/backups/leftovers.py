@@ -12,7 +12,7 @@ from django.conf import settings
 
 from ops.backups import manifest, pins
 from ops.backups.naming import parse_name
-from ops.backups.vault import UNFINISHED, OpenUpload, Vault
+from ops.backups.vault import OpenUpload, Vault
 from ops.models import Backup, Run, RunKind, RunStatus
 
 # What is younger may be of a backup that another machine is taking.
@@ -81,9 +81,8 @@ def _objects(vault: Vault) -> Iterator[Leftover]:
 
 
 def _unfinished(vault: Vault) -> Iterator[Leftover]:
-    for folder in (*_FOLDERS, UNFINISHED, manifest.FOLDER, pins.FOLDER):
-        for name in vault.unfinished(folder):
-            yield Leftover(name, "an unfinished file", vault.modified_at(name))
+    for name in vault.unfinished():
+        yield Leftover(name, "an unfinished file", vault.modified_at(name))
 
 
 def _uploads(vault: Vault) -> Iterator[Leftover]:

@@ -28,6 +28,7 @@ from ops.backups.naming import BackupName, new_name
 from ops.backups.outgoing import ZSTD_LEVEL, Upload
 from ops.backups.tarstream import TarScanner, Tee
 from ops.backups.vault import Vault
+from ops.backups.wal.slot import kept_wal
 from ops.backups.watch import watched
 from ops.models import Backup, BackupKind
 from ops.postgres.endpoint import Connection, Endpoint
@@ -43,6 +44,8 @@ _INSTEAD = (
     "Nothing was taken. What is possible there: full backups (`manage.py backup --full`) as often "
     "as you can bear to lose what came after, and the provider's own point-in-time recovery."
 )
+# In the middle of a file pg_basebackup says only this, and keeps the server's reason to itself.
+_BROKEN_OFF = "COPY stream ended before last file was finished"
 # What a server says when it can't tell what changed since the parent.
 _REFUSED = re.compile(r"summar|manifest|timeline", re.IGNORECASE)
 
@@ -200,6 +203,8 @@ def _copy(
     progress.phase("copying the server's files", _expected_bytes(sizes, parent), "bytes")
     where, scanner = archive_name(name, encryption), TarScanner({PG_MANIFEST})
     with (
+        # Its WAL comes last, and by then a checkpoint would have removed what came first.
+        kept_wal(server.replication, f"srvc_backup_{name.token}") as is_kept,
         StreamingProcess(
             server.replication.program("pg_basebackup"),
             *server.replication.arguments(),
@@ -216,6 +221,11 @@ def _copy(
         watched(progress.check) as watch,
     ):
         watch.stop_by(process.kill)
+        if not is_kept:
+            progress.say(
+                "The server has no free replication slot to keep WAL for this backup: a checkpoint "
+                "meanwhile may end it. Raise max_replication_slots."
+            )
 
         def finish_source() -> None:
             process.finish(FINISH)
@@ -275,11 +285,11 @@ def _told(error: ToolError, parent: Parent | None) -> Exception:
     said = str(error).rstrip(".")
     if parent is not None and _REFUSED.search(said):
         return NoParentError(f"the server refuses to add to {parent.name} ({said})")
-    if "has already been removed" in said:
+    if _BROKEN_OFF in said or "has already been removed" in said:
         return BackupError(
-            f"The server removed WAL that the backup needed, while it was taken: {said}. Nothing "
-            "that looks like a backup was left. Raise wal_keep_size or max_wal_size, and run this "
-            "again."
+            "The server broke the copy off. Its log says why; mostly it has removed WAL that the "
+            f"backup still needed: {said}. Nothing that looks like a backup was left. Raise "
+            "max_slot_wal_keep_size and max_replication_slots, and run this again."
         )
     return ToolError(
         f"{said}. Nothing that looks like a backup was left. See that the server runs, and run "

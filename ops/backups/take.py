@@ -20,7 +20,7 @@ from ops.backups.lock import one_at_a_time
 from ops.backups.logical import LogicalRequest, take_logical
 from ops.backups.manifest import Manifest
 from ops.backups.naming import new_name, parse_name
-from ops.backups.vault import UNFINISHED, Vault
+from ops.backups.vault import Vault
 from ops.models import Backup, BackupKind, Run, RunKind
 from ops.models.backups import LOGICAL, PHYSICAL
 from ops.postgres.errors import one_line
@@ -141,7 +141,7 @@ def _take(run: Run, request: Request, vault: Vault, progress: Progress) -> Manif
 
 def _clean_up(kind: str, vault: Vault) -> None:
     """Remove what killed processes left of this kind, which nobody else is taking now."""
-    for name in vault.unfinished(UNFINISHED):
+    for name in vault.unfinished():
         left = parse_name(name.rpartition("/.")[2].partition(".")[0])
         ours = left and (left.environment, left.kind) == (settings.ENVIRONMENT, kind)
         if ours and timezone.now() - vault.modified_at(name) > _SURELY_DEAD:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -116,17 +117,15 @@ class Vault:
                     self.storage.delete(stored)
                     raise StorageError(f"The storage {self.label} refused the name {name}.")
                 return
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
+            stored = aside_name(name)
+            aside = Path(self.storage.path(stored))
+            aside.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             try:
                 with os.fdopen(_private(aside), "wb") as file:
                     file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                aside.rename(path)
+                self._publish(stored, name)
             finally:
                 aside.unlink(missing_ok=True)
-            _sync_folder(path.parent)
 
     def open(self, name: str) -> IO[bytes]:
         """Open an object for reading; reading raises StorageError. Raises MissingObjectError."""
@@ -198,16 +197,14 @@ class Vault:
         with self._told(name):
             return self.storage.get_modified_time(name).astimezone(UTC)
 
-    def unfinished(self, folder: str = "") -> list[str]:
-        """Return the names of what `write` was interrupted in, which no listing shows."""
-        with self._told(folder or "its folder"):
+    def unfinished(self) -> list[str]:
+        """Return the names of what was being written when a process was killed."""
+        with self._told(UNFINISHED):
             try:
-                _, found = self.storage.listdir(folder)
+                _, found = self.storage.listdir(UNFINISHED)
             except FileNotFoundError:
                 return []
-        hidden = (name for name in map(_last, found) if name.startswith("."))
-        prefix = f"{folder}/" if folder else ""
-        return sorted(f"{prefix}{name}" for name in hidden if name.endswith(".aside"))
+        return sorted(f"{UNFINISHED}/{name}" for name in map(_last, found) if name)
 
     def open_uploads(self) -> list[OpenUpload]:
         """Return the uploads that were begun and neither completed nor aborted."""
@@ -310,8 +307,8 @@ class _Reading:
 
 
 def aside_name(name: str) -> str:
-    """Return what an object is called until it is whole."""
-    return f"{UNFINISHED}/.{_last(name)}.{os.getpid()}.aside"
+    """Return what an object is called until it is whole: each time another name."""
+    return f"{UNFINISHED}/.{_last(name)}.{secrets.token_hex(4)}.aside"
 
 
 def _is_of_a_storage(error: Exception) -> bool:

@@ -157,6 +157,28 @@ def drop_slot(replication: Endpoint) -> None:
 
 
 @contextmanager
+def kept_wal(replication: Endpoint, name: str) -> Iterator[bool]:
+    """Have the server keep its WAL, from the last checkpoint on, for as long as this is open.
+
+    Tells whether it does: a server without a free slot removes WAL as its checkpoints please. The
+    slot is temporary and goes with its session, also when this process is killed. Raises
+    ServerError.
+    """
+    statement = f"CREATE_REPLICATION_SLOT {name} TEMPORARY PHYSICAL RESERVE_WAL"
+    with replication.connect() as connection:
+        try:
+            connection.execute(statement.encode())
+        except (
+            psycopg.errors.ConfigurationLimitExceeded,
+            psycopg.errors.ObjectNotInPrerequisiteState,
+        ):
+            is_kept = False
+        else:
+            is_kept = True
+        yield is_kept
+
+
+@contextmanager
 def _told() -> Iterator[None]:
     try:
         yield

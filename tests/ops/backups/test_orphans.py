@@ -29,7 +29,7 @@ LEFT = [
     f"physical/{NAME}.tar.zst.age",
     f"pins/{NAME}.json",
     f"unfinished/.{NAME}.dump.zst.age.4711.aside",
-    f"manifests/.{NAME}.json.4711.aside",
+    f"unfinished/.{NAME}.json.4711.aside",
 ]
 OTHERS = ["holiday.jpg", "owner-host-2026-01-02-030405.psql.bin", f"{THEIRS}.dump.zst.age"]
 
