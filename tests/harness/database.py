@@ -10,6 +10,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 from urllib.parse import quote
 
@@ -93,7 +94,8 @@ def provide_template(name: str) -> None:
 @contextmanager
 def pointed_at(database: str) -> Iterator[None]:
     """Let both aliases and the replication login, here and in processes, use this database."""
-    before = {alias: dict(connections[alias].settings_dict) for alias in ALIASES}
+    # Whole copies: commands change options of their own process, which here is every test's.
+    before = {alias: deepcopy(connections[alias].settings_dict) for alias in ALIASES}
     variables = {variable: os.environ[variable] for variable in _VARIABLES.values()}
     replication = settings.REPLICATION_URL
     arguments = admin()
