@@ -177,6 +177,19 @@ class Migration(migrations.Migration):
                     ),
                     ops.rls.policies.RowPolicy(name="plan_admin", role="srvc_admin"),
                 ],
+                "triggers": [
+                    pgtrigger.compiler.Trigger(
+                        name="touch_updated_at",
+                        sql=pgtrigger.compiler.UpsertTriggerSql(
+                            func="NEW.updated_at = now(); RETURN NEW;",
+                            hash="617dbe7d7036857a0cf140ace28b09238f1aff6b",
+                            operation="UPDATE",
+                            pgid="pgtrigger_touch_updated_at_3c722",
+                            table="subscription_plans",
+                            when="BEFORE",
+                        ),
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -349,6 +362,58 @@ class Migration(migrations.Migration):
                         using="user_id = (SELECT NULLIF(current_setting('app.account_id', true), '')::bigint)",
                     ),
                     ops.rls.policies.RowPolicy(name="subscription_admin", role="srvc_admin"),
+                ],
+                "triggers": [
+                    pgtrigger.compiler.Trigger(
+                        name="touch_updated_at",
+                        sql=pgtrigger.compiler.UpsertTriggerSql(
+                            func="NEW.updated_at = now(); RETURN NEW;",
+                            hash="23df40d1bcfb9cf8d0e1cee1ec98e7d1335b0e94",
+                            operation="UPDATE",
+                            pgid="pgtrigger_touch_updated_at_c2345",
+                            table="user_subscriptions",
+                            when="BEFORE",
+                        ),
+                    ),
+                    pgtrigger.compiler.Trigger(
+                        name="insert_insert",
+                        sql=pgtrigger.compiler.UpsertTriggerSql(
+                            func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "user_subscriptions_history" ("cancel_at_period_end", "canceled_at", "created_at", "current_period_end", "current_period_start", "id", "pgh_created_at", "pgh_label", "pgh_obj_id", "plan_id", "status", "stripe_customer_id", "stripe_subscription_id", "trial_end", "updated_at", "user_id") SELECT new_values."cancel_at_period_end", new_values."canceled_at", new_values."created_at", new_values."current_period_end", new_values."current_period_start", new_values."id", NOW(), \'insert\', new_values."id", new_values."plan_id", new_values."status", new_values."stripe_customer_id", new_values."stripe_subscription_id", new_values."trial_end", new_values."updated_at", new_values."user_id" FROM ( SELECT new_values.* FROM new_values  ) AS new_values, _pgh_attached_context; RETURN NULL;',
+                            hash="214f36bfb562765e25f63f913a14ecc4be536fd5",
+                            level="STATEMENT",
+                            operation="INSERT",
+                            pgid="pgtrigger_insert_insert_99c93",
+                            referencing="REFERENCING NEW TABLE AS new_values ",
+                            table="user_subscriptions",
+                            when="AFTER",
+                        ),
+                    ),
+                    pgtrigger.compiler.Trigger(
+                        name="update_update",
+                        sql=pgtrigger.compiler.UpsertTriggerSql(
+                            func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "user_subscriptions_history" ("cancel_at_period_end", "canceled_at", "created_at", "current_period_end", "current_period_start", "id", "pgh_created_at", "pgh_label", "pgh_obj_id", "plan_id", "status", "stripe_customer_id", "stripe_subscription_id", "trial_end", "updated_at", "user_id") SELECT new_values."cancel_at_period_end", new_values."canceled_at", new_values."created_at", new_values."current_period_end", new_values."current_period_start", new_values."id", NOW(), \'update\', new_values."id", new_values."plan_id", new_values."status", new_values."stripe_customer_id", new_values."stripe_subscription_id", new_values."trial_end", new_values."updated_at", new_values."user_id" FROM ( SELECT new_values.* FROM old_values JOIN new_values ON (old_values."id") = (new_values."id") WHERE (old_values."user_id" IS DISTINCT FROM (new_values."user_id") OR old_values."cancel_at_period_end" IS DISTINCT FROM (new_values."cancel_at_period_end") OR old_values."canceled_at" IS DISTINCT FROM (new_values."canceled_at") OR old_values."created_at" IS DISTINCT FROM (new_values."created_at") OR old_values."current_period_end" IS DISTINCT FROM (new_values."current_period_end") OR old_values."current_period_start" IS DISTINCT FROM (new_values."current_period_start") OR old_values."id" IS DISTINCT FROM (new_values."id") OR old_values."plan_id" IS DISTINCT FROM (new_values."plan_id") OR old_values."status" IS DISTINCT FROM (new_values."status") OR old_values."stripe_customer_id" IS DISTINCT FROM (new_values."stripe_customer_id") OR old_values."stripe_subscription_id" IS DISTINCT FROM (new_values."stripe_subscription_id") OR old_values."trial_end" IS DISTINCT FROM (new_values."trial_end")) ) AS new_values, _pgh_attached_context; RETURN NULL;',
+                            hash="c2c39f3fc56906c6e90d16701b8a4b21b5f2f9e1",
+                            level="STATEMENT",
+                            operation="UPDATE",
+                            pgid="pgtrigger_update_update_087b1",
+                            referencing="REFERENCING OLD TABLE AS old_values  NEW TABLE AS new_values ",
+                            table="user_subscriptions",
+                            when="AFTER",
+                        ),
+                    ),
+                    pgtrigger.compiler.Trigger(
+                        name="delete_delete",
+                        sql=pgtrigger.compiler.UpsertTriggerSql(
+                            func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "user_subscriptions_history" ("cancel_at_period_end", "canceled_at", "created_at", "current_period_end", "current_period_start", "id", "pgh_created_at", "pgh_label", "pgh_obj_id", "plan_id", "status", "stripe_customer_id", "stripe_subscription_id", "trial_end", "updated_at", "user_id") SELECT old_values."cancel_at_period_end", old_values."canceled_at", old_values."created_at", old_values."current_period_end", old_values."current_period_start", old_values."id", NOW(), \'delete\', old_values."id", old_values."plan_id", old_values."status", old_values."stripe_customer_id", old_values."stripe_subscription_id", old_values."trial_end", old_values."updated_at", old_values."user_id" FROM ( SELECT old_values.* FROM old_values  ) AS old_values, _pgh_attached_context; RETURN NULL;',
+                            hash="6aa28cc68fa10c9f6f1b152eb1338d31bc795cd0",
+                            level="STATEMENT",
+                            operation="DELETE",
+                            pgid="pgtrigger_delete_delete_91f50",
+                            referencing="REFERENCING OLD TABLE AS old_values ",
+                            table="user_subscriptions",
+                            when="AFTER",
+                        ),
+                    ),
                 ],
             },
         ),
@@ -539,81 +604,5 @@ class Migration(migrations.Migration):
                     ),
                 ],
             },
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="subscriptionplan",
-            trigger=pgtrigger.compiler.Trigger(
-                name="touch_updated_at",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func="NEW.updated_at = now(); RETURN NEW;",
-                    hash="617dbe7d7036857a0cf140ace28b09238f1aff6b",
-                    operation="UPDATE",
-                    pgid="pgtrigger_touch_updated_at_3c722",
-                    table="subscription_plans",
-                    when="BEFORE",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="usersubscription",
-            trigger=pgtrigger.compiler.Trigger(
-                name="touch_updated_at",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func="NEW.updated_at = now(); RETURN NEW;",
-                    hash="23df40d1bcfb9cf8d0e1cee1ec98e7d1335b0e94",
-                    operation="UPDATE",
-                    pgid="pgtrigger_touch_updated_at_c2345",
-                    table="user_subscriptions",
-                    when="BEFORE",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="usersubscription",
-            trigger=pgtrigger.compiler.Trigger(
-                name="insert_insert",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "user_subscriptions_history" ("cancel_at_period_end", "canceled_at", "created_at", "current_period_end", "current_period_start", "id", "pgh_created_at", "pgh_label", "pgh_obj_id", "plan_id", "status", "stripe_customer_id", "stripe_subscription_id", "trial_end", "updated_at", "user_id") SELECT new_values."cancel_at_period_end", new_values."canceled_at", new_values."created_at", new_values."current_period_end", new_values."current_period_start", new_values."id", NOW(), \'insert\', new_values."id", new_values."plan_id", new_values."status", new_values."stripe_customer_id", new_values."stripe_subscription_id", new_values."trial_end", new_values."updated_at", new_values."user_id" FROM ( SELECT new_values.* FROM new_values  ) AS new_values, _pgh_attached_context; RETURN NULL;',
-                    hash="214f36bfb562765e25f63f913a14ecc4be536fd5",
-                    level="STATEMENT",
-                    operation="INSERT",
-                    pgid="pgtrigger_insert_insert_99c93",
-                    referencing="REFERENCING NEW TABLE AS new_values ",
-                    table="user_subscriptions",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="usersubscription",
-            trigger=pgtrigger.compiler.Trigger(
-                name="update_update",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "user_subscriptions_history" ("cancel_at_period_end", "canceled_at", "created_at", "current_period_end", "current_period_start", "id", "pgh_created_at", "pgh_label", "pgh_obj_id", "plan_id", "status", "stripe_customer_id", "stripe_subscription_id", "trial_end", "updated_at", "user_id") SELECT new_values."cancel_at_period_end", new_values."canceled_at", new_values."created_at", new_values."current_period_end", new_values."current_period_start", new_values."id", NOW(), \'update\', new_values."id", new_values."plan_id", new_values."status", new_values."stripe_customer_id", new_values."stripe_subscription_id", new_values."trial_end", new_values."updated_at", new_values."user_id" FROM ( SELECT new_values.* FROM old_values JOIN new_values ON (old_values."id") = (new_values."id") WHERE (old_values."user_id" IS DISTINCT FROM (new_values."user_id") OR old_values."cancel_at_period_end" IS DISTINCT FROM (new_values."cancel_at_period_end") OR old_values."canceled_at" IS DISTINCT FROM (new_values."canceled_at") OR old_values."created_at" IS DISTINCT FROM (new_values."created_at") OR old_values."current_period_end" IS DISTINCT FROM (new_values."current_period_end") OR old_values."current_period_start" IS DISTINCT FROM (new_values."current_period_start") OR old_values."id" IS DISTINCT FROM (new_values."id") OR old_values."plan_id" IS DISTINCT FROM (new_values."plan_id") OR old_values."status" IS DISTINCT FROM (new_values."status") OR old_values."stripe_customer_id" IS DISTINCT FROM (new_values."stripe_customer_id") OR old_values."stripe_subscription_id" IS DISTINCT FROM (new_values."stripe_subscription_id") OR old_values."trial_end" IS DISTINCT FROM (new_values."trial_end")) ) AS new_values, _pgh_attached_context; RETURN NULL;',
-                    hash="c2c39f3fc56906c6e90d16701b8a4b21b5f2f9e1",
-                    level="STATEMENT",
-                    operation="UPDATE",
-                    pgid="pgtrigger_update_update_087b1",
-                    referencing="REFERENCING OLD TABLE AS old_values  NEW TABLE AS new_values ",
-                    table="user_subscriptions",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="usersubscription",
-            trigger=pgtrigger.compiler.Trigger(
-                name="delete_delete",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='WITH _pgh_attached_context AS ( SELECT _pgh_attach_context() AS value ) INSERT INTO "user_subscriptions_history" ("cancel_at_period_end", "canceled_at", "created_at", "current_period_end", "current_period_start", "id", "pgh_created_at", "pgh_label", "pgh_obj_id", "plan_id", "status", "stripe_customer_id", "stripe_subscription_id", "trial_end", "updated_at", "user_id") SELECT old_values."cancel_at_period_end", old_values."canceled_at", old_values."created_at", old_values."current_period_end", old_values."current_period_start", old_values."id", NOW(), \'delete\', old_values."id", old_values."plan_id", old_values."status", old_values."stripe_customer_id", old_values."stripe_subscription_id", old_values."trial_end", old_values."updated_at", old_values."user_id" FROM ( SELECT old_values.* FROM old_values  ) AS old_values, _pgh_attached_context; RETURN NULL;',
-                    hash="6aa28cc68fa10c9f6f1b152eb1338d31bc795cd0",
-                    level="STATEMENT",
-                    operation="DELETE",
-                    pgid="pgtrigger_delete_delete_91f50",
-                    referencing="REFERENCING OLD TABLE AS old_values ",
-                    table="user_subscriptions",
-                    when="AFTER",
-                ),
-            ),
         ),
     ]
