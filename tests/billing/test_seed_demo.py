@@ -21,8 +21,10 @@ from crm.models import (
     User,
 )
 from crm.seeding.demo.businesses import BUSINESSES
+from ops.invariants import check_invariants
 from ops.rls.session import acting_as, acting_as_admin
 from tests.crm.seeding.invariants import broken_invariants, count
+from tests.harness import database
 
 TODAY = dt.date(2026, 3, 2)
 
@@ -34,7 +36,7 @@ def seed(**options: object) -> str:
 
 
 @override_settings(DEMO_PASSWORD="lantern river stone")
-def test_it_tells_three_consistent_businesses_and_changes_nothing_when_run_again(
+def test_it_tells_three_businesses_with_everything_in_every_state_and_only_once(
     fresh_database: str,
 ) -> None:
     told = seed(today=TODAY)
@@ -48,23 +50,20 @@ def test_it_tells_three_consistent_businesses_and_changes_nothing_when_run_again
         assert User.objects.get(email=email).check_password("lantern river stone"), email
     assert User.objects.get(email="admin@demo.example").is_platform_administrator
 
-    rows = {table: count(table) for table in ("customers", "invoices", "customers_history")}
-    assert seed(once=True) == ""
-    with pytest.raises(CommandError, match=r"loaded already\. Nothing was changed"):
-        seed()
-    assert {table: count(table) for table in rows} == rows
-
-
-def test_every_business_has_something_in_every_state(fresh_database: str) -> None:
-    told = seed(today=TODAY)
-    password = told.split("shown this once: ")[1].split()[0]
-    assert User.objects.get(email="owner@demo.example").check_password(password)
     with acting_as_admin():
         owners = list(User.objects.filter(owned_account__isnull=False))
         assert Account.objects.count() == len(owners) == 3
     for owner in owners:
         with acting_as(owner):
             _assert_alive(owner)
+    with database.connect(fresh_database) as connection:
+        assert [each for each in check_invariants(connection) if not each.holds] == []
+
+    rows = {table: count(table) for table in ("customers", "invoices", "customers_history")}
+    assert seed(once=True) == ""
+    with pytest.raises(CommandError, match=r"loaded already\. Nothing was changed"):
+        seed()
+    assert {table: count(table) for table in rows} == rows
 
 
 def _assert_alive(owner: User) -> None:
@@ -97,7 +96,9 @@ def test_the_same_seed_and_day_give_the_same_rows(
     monkeypatch.setattr("billing.seeding.demo.BUSINESSES", BUSINESSES[:1])
     seen = []
     for number in (7, 7, 8):
-        seed(seed=number, today=TODAY)
+        told = seed(seed=number, today=TODAY)
+        password = told.split("shown this once: ")[1].split()[0]
+        assert User.objects.get(email="owner@demo.example").check_password(password)
         seen.append(_content())
         _forget_everything()
     assert seen[0] == seen[1]

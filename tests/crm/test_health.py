@@ -7,14 +7,11 @@ database that somebody had changed by hand.
 from __future__ import annotations
 
 import datetime as dt
-import io
 import random
 from decimal import Decimal
 from typing import Any
 
 import psycopg
-from django.core.management import call_command
-from django.test import override_settings
 
 from billing.services.subscriptions import subscribe
 from crm.models import InvoiceLine, Product, QuoteLine, ServiceSite
@@ -308,13 +305,6 @@ def test_taxes_are_added_up_as_the_application_does(fresh_database: str) -> None
                     invoice.discount_total = Decimal(chance.choice([0, 0, 1, 3, 7]))
                     recalculate(document=invoice)
                     issue_invoice(invoice=invoice, by=owner)
-        assert contradicted(connection) == {}
-
-
-@override_settings(DEMO_PASSWORD="lantern river stone")
-def test_the_demonstration_breaks_no_invariant(fresh_database: str) -> None:
-    call_command("seed", scale="demo", today=A_DAY, stdout=io.StringIO())
-    with database.connect(fresh_database) as connection:
         assert contradicted(connection) == {}
 
 
