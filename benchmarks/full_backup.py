@@ -218,11 +218,17 @@ def _watch(process: psutil.Process, scratch: Path, measured: _Measured, ended: E
     while not ended.wait(_LOOK_EVERY):
         with contextlib.suppress(psutil.Error, OSError):
             tree = [process, *process.children(recursive=True)]
-            ours = [each for each in tree if each.name() != "pg_dump"]
+            ours = [each for each in tree if each.name() != "pg_dump" and _is_itself(each)]
             memory = sum(each.memory_info().rss for each in ours)
             held = sum(_open_files(each, scratch) for each in tree)
             measured.megabytes = max(measured.megabytes, memory / 1e6)
             measured.scratch = max(measured.scratch, held / 1e6)
+
+
+def _is_itself(process: psutil.Process) -> bool:
+    """Whether it has memory of its own: between fork and exec a child shows its parent's again."""
+    parent = process.parent()
+    return parent is None or process.cmdline() != parent.cmdline()
 
 
 def _open_files(process: psutil.Process, scratch: Path) -> int:
