@@ -42,8 +42,13 @@ def pytest_unconfigure() -> None:
         run.clean_up()
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse what cannot work: Django empties tables by TRUNCATE, and srvc_app owns none."""
+    """Put the longest first, and refuse what cannot work: Django empties tables by TRUNCATE, and
+    srvc_app owns none.
+    """
+    # Begun last, one of them would keep a single worker busy for a minute after the rest.
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
     for item in items:
         marker = item.get_closest_marker("django_db")
         fixtures = set(getattr(item, "fixturenames", ()))

@@ -65,6 +65,7 @@ def problems(page: Page) -> list[str]:
     return found
 
 
+@pytest.mark.long
 def test_an_owner_works_from_customer_to_cash(
     live_site: str, page: Page, problems: list[str]
 ) -> None:

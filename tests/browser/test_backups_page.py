@@ -6,6 +6,8 @@ import re
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
 from ops.models import Backup
 from tests.browser.operations import answer, outcome, press, problems, sign_in, worker
 from tests.ops.admin.rows import platform_administrator
@@ -18,6 +20,7 @@ __all__ = ["backups", "problems", "worker"]
 PHONE = {"width": 390, "height": 844}
 
 
+@pytest.mark.long
 def test_backups_live_from_the_first_to_the_last_button(
     backups: Backups,
     live_site: str,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.browser.operations import answer, outcome, press, problems, sign_in, worker
 from tests.factories import make_business
 from tests.ops.admin.rows import by_default_login, platform_administrator
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["backups", "problems", "worker"]
 
 
+@pytest.mark.long
 def test_a_drill_is_asked_for_and_passes(
     backups: Backups,
     live_site: str,

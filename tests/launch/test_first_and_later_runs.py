@@ -13,6 +13,7 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 
 import psutil
+import pytest
 
 from ops.postgres.embedded import EmbeddedServer
 from tests.launch.conftest import Installation
@@ -48,6 +49,7 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.long
 def test_it_comes_up_comes_back_and_leaves_nothing_behind(installation: Installation) -> None:
     # An empty machine: everything is made, and the way in is printed.
     first = installation.launch()

@@ -51,7 +51,7 @@ def replicating_server(
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     with django_db_blocker.unblock(), database.clone(f"{worker}_own") as source:
         _dump(source, dump)
-    server = EmbeddedServer(folder / "postgres", settings=configuration.THROW_AWAY)
+    server = EmbeddedServer(folder / "postgres", settings=run.SETTINGS)
     try:
         server.start()
         _restore(server, f"{run.name()}_template", dump)

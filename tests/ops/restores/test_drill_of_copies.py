@@ -49,6 +49,7 @@ def receiver(backups: Backups) -> Iterator[None]:
         drop_slot(endpoint)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("receiver")
 def test_a_base_a_chain_and_this_very_moment_pass(backups: Backups, settings: Settings) -> None:
     base = backups.take(kind=BackupKind.BASE)
