@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from ops.runs import OWNER, bury
 # The lock lasts as long as its session, which says nothing while the backup is taken. Neither a
 # firewall nor the server may take it for idle.
 KEPT_ALIVE = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6}
+_NOTICED = 5.0  # seconds until a server has noticed that a killed process is gone
 _CLASS = 0x53525643  # "SRVC", so that no other application's advisory lock is taken for ours
 # A base and an incremental backup extend the same chain, so they share a lock.
 _SLOTS = {
@@ -40,13 +42,27 @@ def one_at_a_time(kind: str, run: Run) -> Iterator[Connection]:
     name = f"srvc backup {kind}"
     with Endpoint.of(OWNER).connect(application_name=name, **KEPT_ALIVE) as connection:
         connection.execute("SET idle_session_timeout = 0")
-        row = connection.execute(
-            "SELECT pg_try_advisory_lock(%s, %s)", [_CLASS, _SLOTS[BackupKind(kind)]]
-        ).fetchone()
-        if row is None or not row[0]:
-            raise BusyError(_who(kind, run))
+        deadline = time.monotonic() + _NOTICED
+        while not _is_taken(connection, kind):
+            if not _is_held_by_the_dead(kind, run) or time.monotonic() > deadline:
+                raise BusyError(_who(kind, run))
+            time.sleep(0.1)
         bury(_others(kind, run).filter(pk__in=_dead(kind, run)))
         yield connection
+
+
+def _is_taken(connection: Connection, kind: str) -> bool:
+    """Take the lock, if nobody has it."""
+    row = connection.execute(
+        "SELECT pg_try_advisory_lock(%s, %s)", [_CLASS, _SLOTS[BackupKind(kind)]]
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _is_held_by_the_dead(kind: str, asking: Run) -> bool:
+    """Tell whether all who could have the lock were killed: the server is about to notice."""
+    others = list(_others(kind, asking))
+    return bool(others) and all(_is_gone(run) for run in others)
 
 
 def _dead(kind: str, asking: Run) -> list[int]:

@@ -119,6 +119,8 @@ def _look(
     except DisprovenError as error:
         return Found(str(error), bad=BackupState.FAILED, disproven=True)
     except DamagedError as error:
+        # A second Ctrl-C breaks the reading off in the middle, which looks like a damaged end.
+        progress.check()
         return Found(str(error), bad=BackupState.FAILED)
     if unread:
         size = sum(each.size for each in manifest.objects)

@@ -88,6 +88,8 @@ def climb(
         progress.check()
         began = time.monotonic()
         outcome = _tried(step)
+        # Whoever interrupts twice breaks a step off in the middle, which looks like a failed one.
+        progress.check()
         outcomes.append(replace(outcome, seconds=time.monotonic() - began))
         on_outcome(outcomes)
     on_outcome(outcomes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from datetime import timedelta
 
 import psutil
@@ -10,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from ops.backups.errors import BusyError
-from ops.backups.lock import one_at_a_time
+from ops.backups.lock import _CLASS, _SLOTS, one_at_a_time
 from ops.models import BackupKind, Run, RunKind, RunStatus
 from ops.runs import ask, running
 from tests.ops.backups.conftest import ASKER, Backups
@@ -66,6 +67,21 @@ def test_the_dead_are_buried_by_the_next(backups: Backups) -> None:
         run.refresh_from_db()
         assert run.status == RunStatus.FAILED, run.host
         assert "died without a word" in run.message
+
+
+def test_the_session_of_a_killed_one_is_given_a_moment_to_end(backups: Backups) -> None:
+    dead = died(BackupKind.FULL, process=unused_process())
+    session = backups.connect()
+    session.execute("SELECT pg_advisory_lock(%s, %s)", [_CLASS, _SLOTS[BackupKind.FULL]])
+    ending = threading.Timer(0.5, session.close)
+    ending.start()
+
+    with one_at_a_time(BackupKind.FULL, asked(BackupKind.FULL)):
+        ending.join()
+        assert session.closed
+
+    dead.refresh_from_db()
+    assert dead.status == RunStatus.FAILED
 
 
 def test_the_living_and_the_unknown_are_left_alone(backups: Backups) -> None:

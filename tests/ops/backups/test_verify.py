@@ -296,6 +296,19 @@ def test_a_cancelled_check_changes_nothing_and_leaves_nothing(phase: str, backup
     assert not list((backups.var / "scratch").glob("*"))
 
 
+def test_what_looks_like_damage_after_somebody_cancelled_is_not_believed(backups: Backups) -> None:
+    taken = backups.take()
+    archive = backups.folder / taken.manifest["objects"][0]["name"]
+    archive.write_bytes(archive.read_bytes()[:-1])
+
+    with pytest.raises(CancelledError):
+        verify_backup(ask_for_verification(taken, by=ASKER), _Impatient("reading the manifest"))
+    assert Backup.objects.get(pk=taken.pk).state == BackupState.TAKEN
+
+    verify_backup(ask_for_verification(taken, by=ASKER))
+    assert Backup.objects.get(pk=taken.pk).state == BackupState.FAILED
+
+
 def test_expected_failures_are_sentences(backups: Backups) -> None:
     taken = backups.take()
     (backups.folder / f"manifests/{taken.name}.json").unlink()
