@@ -37,6 +37,18 @@ class Patient:
                 rows = cursor.fetchall() if cursor.description else []
         return rows
 
+    def make_room_for_statements(self) -> None:
+        """Let pg_stat_statements forget databases that are gone.
+
+        It keeps what ran in all tests' databases together, and when it is full those statements go
+        that ran least: the ones of a test that has just begun.
+        """
+        self.execute(
+            "SELECT pg_stat_statements_reset(0, gone.dbid, 0) FROM"
+            " (SELECT DISTINCT dbid FROM pg_stat_statements(false)"
+            "  WHERE dbid NOT IN (SELECT oid FROM pg_database)) AS gone"
+        )
+
     def run(self, check: Check, *, deep: bool = False, **limits: Any) -> Outcome:
         """Run one check as the owner's login, as of now, with some thresholds changed."""
         context = Context(

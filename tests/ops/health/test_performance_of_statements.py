@@ -31,6 +31,7 @@ QUERY = "SELECT count(*) FROM public.big WHERE kind = {} AND told LIKE 'x%%' AND
 
 @pytest.fixture(autouse=True)
 def as_owner(patient: Patient) -> Iterator[None]:
+    patient.make_room_for_statements()
     with as_owner_by_default():
         yield
 
@@ -49,11 +50,7 @@ def ask(patient: Patient, query: str, times: int = 12, role: str = "") -> None:
 
 
 def asked(patient: Patient, query: str, role: str = "") -> None:
-    """Two readings, with a query asked before each.
-
-    Often enough that the server does not forget it in between: it keeps the statements of all
-    tests' databases together, and of those that ran least the fewest.
-    """
+    """Two readings, with a query asked before each."""
     ask(patient, query, 12, role)
     read(2)
     ask(patient, query, 12, role)

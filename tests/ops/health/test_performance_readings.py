@@ -25,6 +25,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture(autouse=True)
 def as_owner(patient: Patient) -> Iterator[None]:
+    patient.make_room_for_statements()
     with as_owner_by_default():
         yield
 
