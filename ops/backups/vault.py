@@ -204,7 +204,8 @@ class Vault:
                 _, found = self.storage.listdir(UNFINISHED)
             except FileNotFoundError:
                 return []
-        return sorted(f"{UNFINISHED}/{name}" for name in map(_last, found) if name)
+        ours = (name for name in map(_last, found) if name[:1] == "." and name.endswith(".aside"))
+        return sorted(f"{UNFINISHED}/{name}" for name in ours)
 
     def open_uploads(self) -> list[OpenUpload]:
         """Return the uploads that were begun and neither completed nor aborted."""

@@ -65,6 +65,17 @@ def press(page: Page, button: str, /, **answers: str) -> None:
         dialog.locator("button[type=submit]").click()
 
 
+def step(page: Page, *radios: str, **answers: str) -> None:
+    """Answer a step of the restore wizard, and go on."""
+    form = page.locator(".ops-form")
+    for text in radios:
+        form.get_by_text(text).click()
+    for name, value in answers.items():
+        form.locator(f"[name={name}]").fill(value)
+    with page.expect_navigation():
+        form.get_by_role("link", name="Next").or_(form.get_by_role("button", name="Next")).click()
+
+
 def outcome(page: Page) -> str:
     """Wait on a run's page until it has ended; return what it says."""
     ended = page.locator("[role=status].ops-answer")

@@ -16,8 +16,7 @@ from django.utils import timezone
 from ops.backups.wal.slot import drop_slot
 from ops.models import BackupKind, Restore, RestoreState
 from ops.postgres.endpoint import Endpoint
-from tests.browser.operations import answer, outcome, press, problems, sign_in, worker
-from tests.browser.test_restores_page import step
+from tests.browser.operations import answer, outcome, press, problems, sign_in, step, worker
 from tests.factories import make_business
 from tests.harness import database
 from tests.ops.admin.rows import by_default_login, platform_administrator

@@ -11,7 +11,7 @@ import pytest
 from crm.services.documents import issue_invoice
 from ops.models import Backup
 from ops.rls.session import acting_as
-from tests.browser.operations import answer, outcome, press, problems, sign_in, worker
+from tests.browser.operations import answer, outcome, press, problems, sign_in, step, worker
 from tests.crm.imports.northwind import import_all, needs_northwind
 from tests.factories import A_DAY, make_business, make_customer, make_invoice
 from tests.harness import database
@@ -69,17 +69,6 @@ def content(northwind: Backups) -> dict[str, tuple[Any, ...]]:
             assert row is not None
             found[table] = row
     return found
-
-
-def step(page: Page, *radios: str, **answers: str) -> None:
-    """Answer a step of the wizard, and go on."""
-    form = page.locator(".ops-form")
-    for text in radios:
-        form.get_by_text(text).click()
-    for name, value in answers.items():
-        form.locator(f"[name={name}]").fill(value)
-    with page.expect_navigation():
-        form.get_by_role("link", name="Next").or_(form.get_by_role("button", name="Next")).click()
 
 
 def recover(page: Page, northwind: Backups, before: dict[str, tuple[Any, ...]]) -> str:

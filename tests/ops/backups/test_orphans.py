@@ -31,7 +31,12 @@ LEFT = [
     f"unfinished/.{NAME}.dump.zst.age.4711.aside",
     f"unfinished/.{NAME}.json.4711.aside",
 ]
-OTHERS = ["holiday.jpg", "owner-host-2026-01-02-030405.psql.bin", f"{THEIRS}.dump.zst.age"]
+OTHERS = [
+    "holiday.jpg",
+    "unfinished/symphony.mid",
+    "owner-host-2026-01-02-030405.psql.bin",
+    f"{THEIRS}.dump.zst.age",
+]
 
 
 def lay(folder: Path, names: list[str], age: timedelta) -> None:
