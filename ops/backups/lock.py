@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,27 +42,29 @@ def one_at_a_time(kind: str, run: Run) -> Iterator[Connection]:
     name = f"srvc backup {kind}"
     with Endpoint.of(OWNER).connect(application_name=name, **KEPT_ALIVE) as connection:
         connection.execute("SET idle_session_timeout = 0")
-        deadline = time.monotonic() + _NOTICED
-        while not _is_taken(connection, kind):
-            if not _is_held_by_the_dead(kind, run) or time.monotonic() > deadline:
-                raise BusyError(_who(kind, run))
-            time.sleep(0.1)
+        if not taken(connection, _CLASS, _SLOTS[BackupKind(kind)], lambda: _others(kind, run)):
+            raise BusyError(_who(kind, run))
         bury(_others(kind, run).filter(pk__in=_dead(kind, run)))
         yield connection
 
 
-def _is_taken(connection: Connection, kind: str) -> bool:
-    """Take the lock, if nobody has it."""
-    row = connection.execute(
-        "SELECT pg_try_advisory_lock(%s, %s)", [_CLASS, _SLOTS[BackupKind(kind)]]
-    ).fetchone()
-    return row is not None and bool(row[0])
+def taken(
+    connection: Connection, of_what: int, which: int, others: Callable[[], Iterable[Run]]
+) -> bool:
+    """Take an advisory lock, if nobody has it; whether it is ours now.
 
-
-def _is_held_by_the_dead(kind: str, asking: Run) -> bool:
-    """Tell whether all who could have the lock were killed: the server is about to notice."""
-    others = list(_others(kind, asking))
-    return bool(others) and all(_is_gone(run) for run in others)
+    `others` are the runs that could have it. If all of these were killed, the server is about to
+    notice that their sessions are over, which is waited for, a few seconds at most.
+    """
+    deadline = time.monotonic() + _NOTICED
+    while True:
+        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", [of_what, which]).fetchone()
+        if row is not None and row[0]:
+            return True
+        holders = list(others())
+        if not holders or not all(_is_gone(run) for run in holders) or time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
 
 
 def _dead(kind: str, asking: Run) -> list[int]:

@@ -6,11 +6,11 @@ It is held in the maintenance database: sessions of the live one are ended when 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from ops.backups.errors import BusyError
-from ops.backups.lock import KEPT_ALIVE
+from ops.backups.lock import KEPT_ALIVE, taken
 from ops.models import Run, RunKind, RunStatus
 from ops.postgres.endpoint import Connection, Endpoint
 from ops.postgres.roles import MAINTENANCE_DATABASE
@@ -28,10 +28,7 @@ def one_restore_at_a_time(live: Endpoint, run: Run | None = None) -> Iterator[Co
     place = live.at(MAINTENANCE_DATABASE)
     with place.connect(application_name=f"srvc restore {live.database}", **KEPT_ALIVE) as session:
         session.execute("SET idle_session_timeout = 0")
-        row = session.execute(
-            "SELECT pg_try_advisory_lock(%s, %s)", [_CLASS, _number(live.database)]
-        ).fetchone()
-        if row is None or not row[0]:
+        if not taken(session, _CLASS, _number(live.database), lambda: _others(run)):
             raise BusyError(_who(live.database, run))
         yield session
 
@@ -42,11 +39,16 @@ def _number(database: str) -> int:
     return unsigned - 2**32 if unsigned >= 2**31 else unsigned
 
 
+def _others(asking: Run | None) -> Iterable[Run]:
+    """Return the runs that could have the lock, newest first; none where no catalogue is."""
+    if asking is None:
+        return []
+    busy = Run.objects.filter(kind__in=_KINDS, status=RunStatus.RUNNING).exclude(pk=asking.pk)
+    return busy.newest_first()
+
+
 def _who(database: str, asking: Run | None) -> str:
-    run = None
-    if asking is not None:
-        busy = Run.objects.filter(kind__in=_KINDS, status=RunStatus.RUNNING).exclude(pk=asking.pk)
-        run = busy.newest_first().first()
+    run = next(iter(_others(asking)), None)
     if run is None or run.started_at is None:
         return f"{database} is being restored already. Nothing was done. Wait for that to end."
     return (

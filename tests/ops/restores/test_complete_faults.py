@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+import psutil
 import pytest
 from django.db import connections
 from pytest_django import Settings
@@ -111,6 +113,23 @@ def test_one_restore_of_a_database_goes_on_at_a_time(live: Restorable) -> None:
         f"cancel {asked.pk}"
     )
     assert not Restore.objects.exists()
+
+
+def test_the_session_of_a_killed_restore_is_given_a_moment_to_end(live: Restorable) -> None:
+    backup = live.backups.take(kind="full")
+    killed = ask_for_restore(RestoreRequest(backup=backup.name), by=ASKER)
+    asked = ask_for_restore(RestoreRequest(backup=backup.name), by=ASKER)
+    endpoint = Endpoint.of(OWNER)
+    unused = next(number for number in range(4_000_000, 1, -1) if not psutil.pid_exists(number))
+    with running(killed), ExitStack() as of_killed:
+        of_killed.enter_context(one_restore_at_a_time(endpoint, killed))
+        ending = threading.Timer(0.5, of_killed.close)
+        with pytest.raises(BusyError), one_restore_at_a_time(endpoint, asked):
+            pytest.fail("two at once")
+        Run.objects.filter(pk=killed.pk).update(process=unused)
+        ending.start()
+        with one_restore_at_a_time(endpoint, asked):
+            ending.join()
 
 
 def test_a_backup_that_is_being_taken_is_told_before_anything_begins(live: Restorable) -> None:

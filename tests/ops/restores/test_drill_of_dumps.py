@@ -9,12 +9,13 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from ops.backups.errors import BackupError
+from ops.backups.errors import BackupError, DamagedError
 from ops.backups.manifest import Manifest
 from ops.models import Backup, BackupKind, BackupState, Drill, DrillVerdict, Run, RunStatus
 from ops.postgres import server
 from ops.progress import CancelledError, Counter
 from ops.restores.drills.choosing import weights
+from ops.restores.drills.ladder import Outcome, Step, climb
 from ops.restores.errors import RefusedError
 from ops.rls.session import acting_as
 from tests.factories import make_business, make_customer
@@ -222,6 +223,19 @@ def test_a_cancelled_one_is_told_as_such_and_leaves_nothing(backups: Backups) ->
     assert not list((backups.var / "scratch").iterdir())
     taken.refresh_from_db()
     assert taken.state == BackupState.TAKEN
+
+
+def test_a_step_that_was_broken_off_by_who_cancelled_did_not_fail() -> None:
+    progress = Counter()
+    told: list[list[Outcome]] = []
+
+    def broken_off() -> str:
+        progress.cancel()
+        raise DamagedError("The object ends too early.")
+
+    with pytest.raises(CancelledError):
+        climb([Step("ended", "It has its end", broken_off)], progress, told.append)
+    assert told == []
 
 
 def test_what_cannot_be_meant_is_refused(backups: Backups) -> None:
