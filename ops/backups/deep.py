@@ -28,7 +28,8 @@ from ops.backups.fingerprint import (
 from ops.backups.inspection import Inspection, read_manifest
 from ops.backups.manifest import Manifest
 from ops.backups.pinned import Connection
-from ops.backups.proof import Proof, TableProof, sequence_proofs, table_proofs
+from ops.backups.proof import Proof, TableProof
+from ops.backups.proving import sequence_proofs, table_proofs
 from ops.backups.recreate import LOCALE, create_database, create_roles, set_properties
 from ops.backups.restoring import fill
 from ops.backups.scratch import FACTOR, Scratch, scratch

@@ -14,7 +14,8 @@ from ops.backups.errors import BackupError, CannotProveError, DisprovenError
 from ops.backups.fingerprint import Fingerprint, fingerprint
 from ops.backups.manifest import Manifest
 from ops.backups.pinned import Connection
-from ops.backups.proof import Proof, TableProof, table_proofs
+from ops.backups.proof import Proof, TableProof
+from ops.backups.proving import table_proofs
 from ops.backups.running import combine, make_ready
 from ops.backups.scratch import Scratch
 from ops.backups.selection import all_tables

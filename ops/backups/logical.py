@@ -29,8 +29,9 @@ from ops.backups.lock import KEPT_ALIVE
 from ops.backups.manifest import Manifest, StoredObject
 from ops.backups.naming import BackupName, new_name
 from ops.backups.outgoing import Upload
-from ops.backups.proof import Proof, sequence_proofs
+from ops.backups.proof import Proof
 from ops.backups.prover import Prover, largest_first, proving
+from ops.backups.proving import sequence_proofs
 from ops.backups.selection import LARGE_OBJECTS, Table
 from ops.backups.snapshot import Snapshot, snapshot
 from ops.backups.vault import Vault

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import batched
 
 import psycopg
 from psycopg import sql
 
 from ops.backups.errors import BackupError
-from ops.backups.proof import TableProof, table_proofs
+from ops.backups.proof import TableProof
+from ops.backups.proving import SMALL, TOGETHER, table_proofs
 from ops.backups.snapshot import Snapshot, Table
 from ops.postgres.endpoint import Connection
 from ops.postgres.errors import one_line
@@ -27,7 +29,7 @@ class Prover:
         connect: Callable[[], Connection],
         seen: Snapshot,
         first: Callable[[Connection], None],
-        tables: Sequence[Table],
+        tables: Sequence[list[Table]],
         jobs: int,
     ) -> None:
         self.proofs: list[TableProof] = []
@@ -80,10 +82,10 @@ class Prover:
             self._prove(connection)
 
     def _prove(self, connection: Connection) -> None:
-        while (table := self._next()) is not None:
-            self.proofs += table_proofs(connection, [table], cancelled=self._stopped.is_set)
+        while (tables := self._next()) is not None:
+            self.proofs += table_proofs(connection, tables, cancelled=self._stopped.is_set)
 
-    def _next(self) -> Table | None:
+    def _next(self) -> list[Table] | None:
         with self._taking:
             return next(self._waiting, None)
 
@@ -93,7 +95,7 @@ def proving(
     connect: Callable[[], Connection],
     seen: Snapshot,
     first: Callable[[Connection], None],
-    tables: Sequence[Table],
+    tables: Sequence[list[Table]],
     *,
     jobs: int,
 ) -> Iterator[Prover]:
@@ -110,14 +112,20 @@ def proving(
             thread.join(30)
 
 
-def largest_first(connection: Connection, tables: Sequence[Table]) -> list[Table]:
-    """Return tables by size: begun last, the largest would be waited for alone."""
+def largest_first(connection: Connection, tables: Sequence[Table]) -> list[list[Table]]:
+    """Return tables by size, those together that are small enough to be read in one query.
+
+    Begun last, the largest would be waited for alone.
+    """
     rows = connection.execute(
         "SELECT oid, pg_table_size(oid::oid) FROM unnest(%s::bigint[]) AS oid",
         [[table.oid for table in tables]],
     ).fetchall()
     sizes: dict[int, int] = dict(rows)
-    return sorted(tables, key=lambda table: -(sizes.get(table.oid) or 0))
+    ordered = sorted(tables, key=lambda table: -(sizes.get(table.oid) or 0))
+    small = [table for table in ordered if (sizes.get(table.oid) or 0) <= SMALL]
+    alone = ordered[: len(ordered) - len(small)]
+    return [*([table] for table in alone), *(list(some) for some in batched(small, TOGETHER))]
 
 
 def _told(error: BaseException) -> BaseException:

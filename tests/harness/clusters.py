@@ -7,7 +7,7 @@ directories themselves make real ones.
 
 from __future__ import annotations
 
-import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,13 +45,11 @@ def _copying(make: Make) -> Make:
             files.make_folder(original, account)
             make(original, programs, account, settings)
             made[account] = original
-        _copy(made[account], folder, account)
+        _copy(made[account], folder)
 
     return copy
 
 
-def _copy(original: Path, folder: Path, account: Account | None) -> None:
-    shutil.copytree(original, folder, dirs_exist_ok=True)
-    if account:
-        for path in folder.rglob("*"):
-            shutil.chown(path, account.uid, account.gid)
+def _copy(original: Path, folder: Path) -> None:
+    # A thousand files: a program copies them in a twentieth of the time, with their owners.
+    subprocess.run(["cp", "-a", f"{original}/.", folder], check=True)  # noqa: S607 (as everywhere)

@@ -9,6 +9,7 @@ table names the table before each column up to PostgreSQL 15, and not any more s
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # Strings and quoted names as wholes, so that nothing inside them is taken for syntax.
 _WORD = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\w+|.""", re.DOTALL)
@@ -21,6 +22,7 @@ _JOINTS = {"OR", "AND", "BETWEEN"}
 _SEVERAL = {"UNION", "INTERSECT", "EXCEPT", "WITH"}
 
 
+@lru_cache(maxsize=4096)  # a database is looked at before and after, and columns repeat each other
 def canonical(definition: str) -> str:
     """Return a definition with casts of arrays moved to their elements, and without brackets that
     only group alternatives within alternatives, or conditions within conditions.

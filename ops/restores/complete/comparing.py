@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -14,8 +14,9 @@ from ops.backups.fingerprint import extensions, fingerprint, roles
 from ops.backups.lock import KEPT_ALIVE
 from ops.backups.logical import describe
 from ops.backups.manifest import Manifest
-from ops.backups.proof import Proof, TableProof, sequence_proofs, table_proofs
+from ops.backups.proof import Proof, TableProof
 from ops.backups.prover import largest_first
+from ops.backups.proving import sequence_proofs, table_proofs
 from ops.backups.selection import LARGE_OBJECTS, Table, all_tables
 from ops.backups.watch import watched
 from ops.invariants import Outcome, check_invariants
@@ -49,10 +50,12 @@ class Compared:
 class RowsProver:
     """Counts and hashes every table of a database in sessions of its own."""
 
-    def __init__(self, place: Endpoint, tables: list[Table], progress: Progress, jobs: int) -> None:
+    def __init__(
+        self, place: Endpoint, tables: Sequence[list[Table]], progress: Progress, jobs: int
+    ) -> None:
         self.proofs: list[TableProof] = []
         self._place, self._progress = place, progress
-        self._waiting: Iterator[Table] = iter(tables)
+        self._waiting: Iterator[list[Table]] = iter(tables)
         self._taking = threading.Lock()
         self._stopped = threading.Event()
         self._errors: list[Exception] = []
@@ -81,14 +84,14 @@ class RowsProver:
     def _run(self) -> None:
         try:
             with closing(self._place.connect(**KEPT_ALIVE)) as connection:
-                while (table := self._next()) is not None:
-                    self.proofs += table_proofs(connection, [table], cancelled=self._stopped.is_set)
-                    self._progress.advance(1)
+                while (tables := self._next()) is not None:
+                    self.proofs += table_proofs(connection, tables, cancelled=self._stopped.is_set)
+                    self._progress.advance(len(tables))
         except Exception as error:  # noqa: BLE001 (raised where it is waited for)
             self._errors.append(error)
             self.stop()
 
-    def _next(self) -> Table | None:
+    def _next(self) -> list[Table] | None:
         with self._taking:
             return None if self._stopped.is_set() else next(self._waiting, None)
 
@@ -141,11 +144,10 @@ def _found(
 ) -> Proof:
     with closing(beside.connect()) as connection:
         tables = [each for each in all_tables(connection) if each.kind != "partitioned"]
-        tables = largest_first(connection, tables)
         if any(each.name == LARGE_OBJECTS.name for each in expected.tables):
             tables.append(LARGE_OBJECTS)
         progress.phase("comparing", len(tables), "tables")
-        prover = RowsProver(beside, tables, progress, jobs)
+        prover = RowsProver(beside, largest_first(connection, tables), progress, jobs)
         try:
             with watched(progress.check) as watch:
                 watch.stop_by(prover.stop)

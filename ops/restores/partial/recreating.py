@@ -9,7 +9,8 @@ from psycopg import Rollback
 
 from ops.backups.dumpreading import made_by, restore_program
 from ops.backups.fingerprint import Fingerprint, fingerprint
-from ops.backups.proof import Proof, SequenceProof, sequence_proofs
+from ops.backups.proof import Proof, SequenceProof
+from ops.backups.proving import sequence_proofs
 from ops.backups.vault import Vault
 from ops.models import Backup, BackupKind
 from ops.postgres.endpoint import Connection

@@ -23,7 +23,8 @@ from ops.backups.errors import DisprovenError
 from ops.backups.fingerprint import Fingerprint
 from ops.backups.inspection import receive_from
 from ops.backups.manifest import Manifest
-from ops.backups.proof import Proof, TableProof, table_proofs
+from ops.backups.proof import Proof, TableProof
+from ops.backups.proving import table_proofs
 from ops.backups.restoring import LACKING
 from ops.backups.scratch import Scratch
 from ops.backups.vault import Vault

@@ -12,7 +12,8 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from ops.backups.fingerprint import fingerprint
-from ops.backups.proof import Proof, sequence_proofs, table_proofs
+from ops.backups.proof import Proof
+from ops.backups.proving import sequence_proofs, table_proofs
 from ops.backups.selection import LARGE_OBJECTS, all_tables
 from ops.postgres import server, tools
 from tests.harness import database, run

@@ -10,9 +10,10 @@ import psycopg
 import pytest
 
 from ops.backups.errors import BackupError
-from ops.backups.proof import Proof, SequenceProof, TableProof, sequence_proofs, table_proof
-from ops.backups.proof import table_proofs as proofs_of
-from ops.backups.selection import Table
+from ops.backups.proof import Proof, SequenceProof, TableProof
+from ops.backups.proving import SMALL, TOGETHER, sequence_proofs, table_proof
+from ops.backups.proving import table_proofs as proofs_of
+from ops.backups.selection import LARGE_OBJECTS, Table, all_tables
 from ops.progress import CancelledError
 from tests.harness import database
 from tests.ops.backups import copies
@@ -187,18 +188,28 @@ def test_a_table_that_is_not_there_is_an_error(connection: Connection) -> None:
         table_proof(connection, "public", "nothing")
 
 
-def test_an_unreadable_table_is_an_error_and_the_connection_lives_on(
-    connection: Connection,
-) -> None:
+def _tear(connection: Connection, *, how: str) -> None:
+    """Make a table whose rows can't be read."""
     connection.execute(
         "CREATE FUNCTION broken(text) RETURNS text LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE data_corrupted USING MESSAGE = 'invalid page in block 7'; END $$;"
         "CREATE TABLE torn (a int); INSERT INTO torn VALUES (1);"
         "ALTER EXTENSION pg_trgm ADD TABLE torn;"
-        "UPDATE pg_extension SET extconfig = ARRAY['torn'::regclass],"
-        " extcondition = ARRAY['WHERE public.broken(a::text) = ''''']"
-        " WHERE extname = 'pg_trgm'"
     )
+    connection.execute(
+        "UPDATE pg_extension SET extconfig = ARRAY['torn'::regclass], extcondition = ARRAY[%s]"
+        " WHERE extname = 'pg_trgm'",
+        [f"WHERE {how}"],
+    )
+
+
+_BROKEN = "public.broken(a::text) = ''"
+
+
+def test_an_unreadable_table_is_an_error_and_the_connection_lives_on(
+    connection: Connection,
+) -> None:
+    _tear(connection, how=_BROKEN)
     with pytest.raises(BackupError) as refused:
         table_proof(connection, "public", "torn")
     assert str(refused.value).startswith(
@@ -207,17 +218,40 @@ def test_an_unreadable_table_is_an_error_and_the_connection_lives_on(
     assert table_proof(connection, "public", "forgetful").rows == 2
 
 
-def test_it_stops_in_the_middle_of_a_table_when_asked() -> None:
-    tables = [Table("public", "forgetful", "table", 0), Table("public", "slow", "table", 0)]
+def test_together_tables_prove_what_each_proves_alone(connection: Connection) -> None:
+    tables = [each for each in all_tables(connection) if each.kind != "partitioned"]
+    # More than are asked for in one query, one larger than those, and large objects.
+    for number in range(TOGETHER):
+        connection.execute(f"CREATE TABLE more_{number} AS SELECT {number} AS a")
+        tables.insert(number * 2, Table("public", f"more_{number}", "table", 0))
+    connection.execute("CREATE TABLE large AS SELECT generate_series(1, 60000) AS a")
+    assert connection.execute("SELECT pg_table_size('large')").fetchone() > (SMALL,)
+    tables[3:3] = [Table("public", "large", "table", 0), LARGE_OBJECTS]
+    told: list[TableProof] = []
+
+    found = proofs_of(connection, tables, on_table=told.append)
+
+    assert found == told == [table_proof(connection, each.schema, each.name) for each in tables]
+
+
+def test_of_tables_read_together_the_unreadable_one_is_named(connection: Connection) -> None:
+    _tear(connection, how=_BROKEN)
+    tables = [Table("public", name, "table", 0) for name in ("forgetful", "torn")]
+    told: list[TableProof] = []
+    with pytest.raises(BackupError, match=r"^public\.torn cannot be read to its end: invalid page"):
+        proofs_of(connection, tables, on_table=told.append)
+    assert [each.name for each in told] == ["forgetful"]
+    with pytest.raises(BackupError, match=r"There is no table public\.nothing \(any more\)"):
+        proofs_of(connection, [tables[0], Table("public", "nothing", "table", 0)])
+
+
+@pytest.mark.parametrize("together", [["forgetful", "torn"], ["torn"]])
+def test_it_stops_in_the_middle_of_tables_when_asked(together: list[str]) -> None:
+    tables = [Table("public", name, "table", 0) for name in together]
     asked: list[bool] = []
     told: list[TableProof] = []
     with copies.rolled_back(copies.everything()) as connection:
-        connection.execute(
-            "CREATE TABLE slow (a int); INSERT INTO slow VALUES (1);"
-            "ALTER EXTENSION pg_trgm ADD TABLE slow;"
-            "UPDATE pg_extension SET extconfig = ARRAY['slow'::regclass],"
-            " extcondition = ARRAY['WHERE pg_sleep(3600) IS NOT NULL'] WHERE extname = 'pg_trgm'"
-        )
+        _tear(connection, how="pg_sleep(3600) IS NOT NULL")
 
         def cancelled() -> bool:
             asked.append(threading.current_thread() is threading.main_thread())
@@ -226,8 +260,8 @@ def test_it_stops_in_the_middle_of_a_table_when_asked() -> None:
         with pytest.raises(CancelledError):
             proofs_of(connection, tables, on_table=told.append, cancelled=cancelled)
         assert connection.execute("SELECT 1").fetchone() == (1,)
-    assert [proof.name for proof in told] == ["forgetful"]
-    assert all(asked)
+    assert told == []
+    assert asked == [True, True]
 
 
 def test_a_server_that_goes_away_is_an_error() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from ops.backups.proof import table_proof
+from ops.backups.proving import table_proof
 from tests.ops.backups import copies
 
 Connection = psycopg.Connection[tuple[Any, ...]]

@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from ops.backups import snapshot as snapshots
 from ops.backups.errors import BackupError
-from ops.backups.proof import table_proof
+from ops.backups.proving import table_proof
 from ops.backups.selection import Table, regexes
 from ops.backups.snapshot import snapshot
 from ops.postgres import server, tools

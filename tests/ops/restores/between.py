@@ -16,7 +16,8 @@ from crm.models import Customer, Invoice
 from crm.services.documents import issue_invoice
 from crm.services.payments import pay_invoice
 from ops.backups.fingerprint import Fingerprint, fingerprint
-from ops.backups.proof import SequenceProof, TableProof, sequence_proofs, table_proofs
+from ops.backups.proof import SequenceProof, TableProof
+from ops.backups.proving import sequence_proofs, table_proofs
 from ops.backups.selection import all_tables
 from ops.models import Recovery, Run
 from ops.postgres import server

@@ -12,7 +12,8 @@ import psycopg
 from ops.backups.comparison import compare
 from ops.backups.fingerprint import fingerprint
 from ops.backups.manifest import Manifest
-from ops.backups.proof import Proof, sequence_proofs, table_proofs
+from ops.backups.proof import Proof
+from ops.backups.proving import sequence_proofs, table_proofs
 from ops.backups.selection import all_tables
 from ops.invariants import Invariant
 from ops.models import Backup, Restore

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from ops.backups.fingerprint import fingerprint
-from ops.backups.proof import table_proofs
+from ops.backups.proving import table_proofs
 from ops.backups.selection import all_tables
 from ops.models import BackupKind
 from ops.postgres.endpoint import Connection, Endpoint
