@@ -117,7 +117,7 @@ _OF_SMALL = (
 )
 
 # By pieces of 1 MB, as far as each one goes: its pages are other ones after a restore.
-_LARGE_OBJECTS_QUERY = b"""
+_LARGE_OBJECTS_QUERY = """
     SELECT (SELECT count(*) FROM pg_largeobject_metadata), coalesce(sum(hashtextextended(
         ROW(m.oid, piece.at, lo_get(m.oid, piece.at, 1048576))::text COLLATE "C", 0)), 0)
     FROM pg_largeobject_metadata m,
@@ -142,8 +142,7 @@ def _table_proof(
                 f"There is no table {schema}.{name} (any more), so nothing can be said about its "
                 "rows. Nothing was changed. Run this again."
             )
-        query = content_query(*found).as_bytes(connection)
-        ((rows, total),) = _patiently(connection, query, cancelled)
+        ((rows, total),) = _patiently(connection, _query(*found), cancelled)
     return TableProof(schema, name, rows, _content(total))
 
 
@@ -165,13 +164,11 @@ def _together(
             ).fetchall()
             if not found:
                 return {}
-            query = sql.SQL(" UNION ALL ").join(
-                sql.SQL("SELECT {}, one.* FROM ({}) AS one").format(
-                    sql.Literal(number), content_query(*each)
-                )
+            query = " UNION ALL ".join(
+                f"SELECT {number}, one.* FROM ({_query(*each)}) AS one"
                 for number, each in enumerate(found)
             )
-            read = _patiently(connection, query.as_bytes(connection), cancelled)
+            read = _patiently(connection, query, cancelled)
     except psycopg.Error:
         return {}
     names = [(schema, name) for schema, name, _columns, _condition in found]
@@ -179,6 +176,11 @@ def _together(
         names[number]: TableProof(*names[number], rows, _content(total))
         for number, rows, total in read
     }
+
+
+def _query(schema: str, name: str, columns: list[list[str]], condition: str | None) -> str:
+    """The query of one row of _COLUMNS."""
+    return content_query(schema, name, tuple((column, kind) for column, kind in columns), condition)
 
 
 def _by_name(each: Named) -> tuple[str, str]:
@@ -227,12 +229,12 @@ def _said(error: psycopg.Error) -> str:
 
 
 def _patiently(
-    connection: Connection, query: bytes, cancelled: Callable[[], bool]
+    connection: Connection, query: str, cancelled: Callable[[], bool]
 ) -> list[tuple[int, ...]]:
     """Return a query's rows, asking now and then whether to stop waiting for them."""
     server = connection.pgconn
     with connection.lock:
-        server.send_query(query)
+        server.send_query(query.encode(connection.info.encoding))
         try:
             while server.is_busy():
                 ready, _, _ = select.select([server.socket], [], [], _POLL_SECONDS)

@@ -27,6 +27,8 @@ __all__ = [
     "roles",
 ]
 
+# One for all: json.dumps() would make another for each of thousands of objects.
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
 _QUERIES = (*relations.QUERIES, *code.QUERIES, *others.QUERIES, *rights.QUERIES)
 
 
@@ -75,5 +77,4 @@ def _canonical(fact: Any) -> Any:
 
 
 def _digest(facts: object) -> str:
-    text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"), default=str)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(_JSON.encode(facts).encode(), digest_size=8).hexdigest()
