@@ -165,7 +165,7 @@ def _together(
             if not found:
                 return {}
             query = " UNION ALL ".join(
-                f"SELECT {number}, one.* FROM ({_query(*each)}) AS one"
+                f"SELECT {number}, one.* FROM ({_query(*each)}) AS one"  # noqa: S608 (quoted by content_query)
                 for number, each in enumerate(found)
             )
             read = _patiently(connection, query, cancelled)
