@@ -47,9 +47,8 @@ RIGHTS = {
     RunKind.RESTORE_POINT: "ops.run_restore",
     RunKind.RECOVER: "ops.run_recovery",
     RunKind.UNDO: "ops.run_restore",
-    # Asked for by commands alone; whoever may recover rows may stop them.
-    RunKind.EXPORT: "ops.run_recovery",
-    RunKind.IMPORT: "ops.run_recovery",
+    RunKind.EXPORT: "ops.export_account",
+    RunKind.IMPORT: "ops.import_account",
     RunKind.DRILL: "ops.run_drill",
     RunKind.HEALTH: "ops.run_health",
     RunKind.SIGNAL: "ops.signal_session",  # recorded when it is done; nothing to carry out
@@ -205,6 +204,29 @@ def _undo(run: Run, progress: Progress) -> None:
     undo_restore(run, progress)
 
 
+def _export(run: Run, progress: Progress) -> None:
+    from ops.restores.accounts import kept
+    from ops.restores.accounts.exporting import export_account
+
+    kept.tidy(timezone.now())
+    export_account(run, progress)
+
+
+def _import(run: Run, progress: Progress) -> None:
+    from ops.restores.accounts import kept
+    from ops.restores.accounts.archive import NoArchiveError
+    from ops.restores.accounts.importing import import_account
+
+    kept.tidy(timezone.now())
+    try:
+        import_account(run, progress)
+    except NoArchiveError:
+        kept.drop(run.arguments["path"])  # nothing will ever come of it
+        raise
+    if not run.arguments["dry_run"]:
+        kept.drop(run.arguments["path"])
+
+
 def _drill(run: Run, progress: Progress) -> None:
     from ops.restores.drills.drill import drill
 
@@ -243,6 +265,8 @@ _WORK: dict[RunKind, Callable[[Run, Progress], None]] = {
     RunKind.RESTORE: _restore,
     RunKind.RECOVER: _recover,
     RunKind.UNDO: _undo,
+    RunKind.EXPORT: _export,
+    RunKind.IMPORT: _import,
     RunKind.DRILL: _drill,
     RunKind.HEALTH: _look,
     RunKind.RESTORE_POINT: _make_restore_point,

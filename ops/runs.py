@@ -51,7 +51,7 @@ class Asker:
         return cls(f"{user}@{socket.gethostname()}"[:254], via)
 
 
-_CHANGES_LIVE_DATA = (RunKind.RESTORE, RunKind.RECOVER, RunKind.UNDO)
+_CHANGES_LIVE_DATA = (RunKind.RESTORE, RunKind.RECOVER, RunKind.UNDO, RunKind.IMPORT)
 
 
 def needs_approval(kind: str, arguments: dict[str, Any]) -> bool:
@@ -110,6 +110,7 @@ class RunProgress(Counter):
         super().__init__()
         self.run = run
         self.message = ""
+        self.result: dict[str, Any] = {}  # what its page shows of the outcome
         self.backup: Backup | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._report, name="run-progress", daemon=True)
@@ -229,9 +230,13 @@ def bury_silent_runs() -> int:
 def bury(runs: Any) -> int:
     """End runs whose process is known to be gone; returns how many."""
     running = runs.filter(status=RunStatus.RUNNING)
-    live = Q(kind__in=_CHANGES_LIVE_DATA)
+    live, export = Q(kind__in=_CHANGES_LIVE_DATA), Q(kind=RunKind.EXPORT)
     number: int = 0
-    for those, left in ((running.filter(live), LIVE_IS_WHOLE), (running.exclude(live), NO_BACKUP)):
+    for those, left in (
+        (running.filter(live), LIVE_IS_WHOLE),
+        (running.filter(export), NO_ARCHIVE),
+        (running.exclude(live | export), NO_BACKUP),
+    ):
         number += those.update(
             status=RunStatus.FAILED,
             finished_at=timezone.now(),
@@ -249,9 +254,13 @@ NO_BACKUP = (
     "Nothing that looks like a backup was left; what it had begun is removed by backups --prune."
 )
 
+NO_ARCHIVE = "No archive was left, and the account is as it was: an export only reads."
+
 
 def left_behind(kind: str) -> str:
     """What a run of this kind leaves when its process dies."""
+    if kind == RunKind.EXPORT:
+        return NO_ARCHIVE
     return LIVE_IS_WHOLE if kind in _CHANGES_LIVE_DATA else NO_BACKUP
 
 
@@ -272,6 +281,8 @@ def _end(run: Run, status: str, message: str, progress: RunProgress | None = Non
     values: dict[str, Any] = {"status": status, "message": message, "finished_at": timezone.now()}
     if progress is not None:
         values |= {"done": progress.done, "total": progress.total, "unit": progress.unit}
+        if progress.result:
+            values["result"] = progress.result
         if progress.backup is not None:
             values |= {"backup": progress.backup, "subject": str(progress.backup)[:250]}
     # The server may be what failed; then the row is ended by bury_silent_runs. Whoever buried a

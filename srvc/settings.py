@@ -486,6 +486,12 @@ ACCOUNT_ARCHIVE_LEAVES_OUT = [
     "public.users_user_permissions",
     "public.django_admin_log",
 ]
+# What pages exported waits so many hours to be downloaded, and what was uploaded to be confirmed;
+# then it is removed. And the largest archive that may be uploaded.
+ACCOUNT_ARCHIVE_HOURS: int = read.number("ACCOUNT_ARCHIVE_HOURS", 24, least=1, most=720)
+ACCOUNT_ARCHIVE_MAX_BYTES: int = (
+    read.number("ACCOUNT_ARCHIVE_MAX_MEGABYTES", 2_000, least=1, most=1_000_000) * 1_000_000
+)
 # Columns that name a file below MEDIA_ROOT, as "schema.table.column": such files come along.
 RECOVERY_FILE_COLUMNS: list[str] = []
 # Recovered rows are complete already: triggers that guard the way rows come about would refuse them
@@ -537,6 +543,8 @@ HEALTH_TIME_ZONE: str = watching.time_zone(read, TIME_ZONE)
 HEALTH_QUIET_HOURS: str = watching.quiet_hours(read, HEALTH_TIME_ZONE)
 # Findings that are gone, and numbers over time, are kept so long (ops/health/retention.py).
 HEALTH_KEEP_DAYS: int = read.number("HEALTH_KEEP_DAYS", 400, least=31, most=3_650)
+# What the watcher tidies besides, every time it looks: dotted paths of functions of the time.
+WATCHER_TIDIES = ["ops.restores.accounts.kept.tidy"]
 # Who may read /metrics: whoever has the token, and these networks; without both there is none.
 METRICS_TOKEN: str = watching.metrics_token(read)
 METRICS_ALLOW: list[str] = watching.metrics_networks(read)

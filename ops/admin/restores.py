@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.enums import ActionVariant
 
+from ops.admin.account_archives import AccountViews
 from ops.admin.asking import ask_once
 from ops.admin.base import asker
 from ops.admin.buttons import button
@@ -24,7 +25,7 @@ from ops.admin.recovery_words import recovery_tag
 from ops.admin.restore_wizard import RECOVER, RESTORE, WizardViews, wizard_url
 from ops.admin.run_state import has_died, state_of
 from ops.admin.typed import UndoRestoreForm
-from ops.admin.words import ago, exactly, moment, run_title, tag, two_lines
+from ops.admin.words import ago, exactly, moment, run_title, status_tag, tag, two_lines
 from ops.models import Recovery, Restore, RestoreState, Run, RunKind
 from ops.restores.complete.undo import ask_for_undo
 from ops.restores.drills.clock import clock
@@ -36,8 +37,10 @@ _STATES = {
     RestoreState.UNDONE: ("", "undo"),
     RestoreState.FAILED: ("danger", "error"),
 }
-_KINDS = (RunKind.RESTORE, RunKind.RECOVER, RunKind.UNDO)
+_ACCOUNTS = (RunKind.EXPORT, RunKind.IMPORT)
+_KINDS = (RunKind.RESTORE, RunKind.RECOVER, RunKind.UNDO, *_ACCOUNTS)
 _RECOVERIES_SHOWN = 8
+_ACCOUNTS_SHOWN = 5
 
 
 def restore_tag(restore: Restore) -> SafeString:
@@ -53,7 +56,7 @@ def may_be_undone(restore: Restore) -> bool:
 
 
 @admin.register(Restore)
-class RestoreAdmin(WizardViews):
+class RestoreAdmin(AccountViews, WizardViews):
     """Complete restores; above them what can be brought back, and the recoveries of rows."""
 
     change_list_template = "ops/restore_list.html"
@@ -61,7 +64,7 @@ class RestoreAdmin(WizardViews):
     list_display = ("when", "what", "standing", "data_of", "way_back", "who")
     list_display_links = ("what",)
     ordering = ("-started_at", "-pk")
-    actions_list = ("begin",)
+    actions_list = ("begin", "export_account", "import_account")
     actions_detail = ("undo",)
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
@@ -126,6 +129,7 @@ class RestoreAdmin(WizardViews):
                 {"row": row, "tag": recovery_tag(row), "when": moment(row.started_at, now)}
                 for row in recoveries
             ],
+            "accounts": _accounts_as_files(request, now),
             "may_begin": any(request.user.has_perm(right) for right in (RESTORE, RECOVER)),
             "wizard": wizard_url(),
         }
@@ -171,6 +175,20 @@ class RestoreAdmin(WizardViews):
             {"restore": row.pk},
             lambda: ask_for_undo(row, by=asker(request)),
         )
+
+
+def _accounts_as_files(request: HttpRequest, now: dt.datetime) -> list[dict[str, Any]]:
+    if not request.user.has_perm("ops.view_run"):
+        return []
+    runs = Run.objects.filter(kind__in=_ACCOUNTS).newest_first().defer("result")
+    return [
+        {
+            "run": run,
+            "tag": status_tag(run.status, died=has_died(run, now)),
+            "when": moment(run.asked_at, now),
+        }
+        for run in runs[:_ACCOUNTS_SHOWN]
+    ]
 
 
 def restore_context(restore: Restore, now: dt.datetime) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from ops.admin.account_runs import account_context
 from ops.admin.drills import drill_context
 from ops.admin.recoveries import recovery_context
 from ops.admin.restores import restore_context
@@ -26,6 +27,8 @@ def outcome_of(run: Run, now: dt.datetime) -> dict[str, Any]:
     if run.kind in {RunKind.RECOVER, RunKind.UNDO}:
         recovery = Recovery.objects.select_related("run").filter(run=run).first()
         return {} if recovery is None else recovery_context(recovery, now)
+    if run.kind in {RunKind.EXPORT, RunKind.IMPORT}:
+        return account_context(run, now)
     if run.kind == RunKind.DRILL:
         drill = Drill.objects.select_related("run").filter(run=run).first()
         return {} if drill is None else drill_context(drill, now)

@@ -16,8 +16,9 @@ from django.views.decorators.http import require_GET
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.enums import ActionVariant
 
+from ops.admin.account_runs import AccountRunButtons
 from ops.admin.approvals import ApproveForm, approve, awaits, number_awaiting
-from ops.admin.base import OpsModelAdmin, asker
+from ops.admin.base import asker
 from ops.admin.buttons import OptionalReasonForm, button
 from ops.admin.filters import DayRangeFilter, StatusFilter
 from ops.admin.links import EMPTY
@@ -37,7 +38,7 @@ def _may_be_stopped(run: Run) -> bool:
 
 
 @admin.register(Run)
-class RunAdmin(OpsModelAdmin):
+class RunAdmin(AccountRunButtons):
     """The record of every operation."""
 
     change_list_template = "ops/list.html"
@@ -52,7 +53,11 @@ class RunAdmin(OpsModelAdmin):
     search_fields = ("subject", "asked_by")
     search_help_text = "Backup or person"
     ordering = ("-asked_at", "-pk")
-    actions_detail = ("approve", "reject", "cancel")
+    actions_detail = (
+        *("approve", "reject"),
+        *("download_archive", "import_account", "look_again", "discard_upload"),
+        "cancel",
+    )
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         rows: models.QuerySet[Any] = super().get_queryset(request)
@@ -135,7 +140,8 @@ class RunAdmin(OpsModelAdmin):
         assert isinstance(row, Run)
         if not pressed.permission:
             return self.has_view_permission(request, row) and may_have(request.user, row)
-        own = approval.is_asker(row, asker(request))
+        decides = pressed.permission == approval.RIGHT
+        own = decides and approval.is_asker(row, asker(request))
         return not own and super().may_press(request, pressed, row)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:

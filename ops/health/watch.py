@@ -17,9 +17,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connections
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from ops.backups.lock import KEPT_ALIVE
 from ops.health import look, notices, retention
@@ -104,6 +106,8 @@ def tick(now: datetime, stop: Stop | None = None) -> Ticked:
     notices.announce_missed(now)
     with stop.held():
         delivered = notices.deliver(timezone.now())
+    for path in settings.WATCHER_TIDIES:
+        import_string(path)(now)
     if _is_due(METRIC, TIDYING, TIDIED_EVERY, now):
         tidying = time.monotonic()
         retention.prune(now)

@@ -123,6 +123,10 @@ class Run(models.Model):
     message = models.TextField(
         blank=True, default="", db_comment="What became of it, in a sentence"
     )
+    # Of an account's archive {"email", "rows": {table: number}, "files", …}; most kinds need none.
+    result = models.JSONField(
+        default=dict, blank=True, db_comment="What came of it, for its page: rows of each table"
+    )
     # Text instead of a key: the record outlives the user, and cron is none.
     asked_by = models.CharField(
         max_length=254, blank=True, db_comment="Who asked: an e-mail address, or a system user"
@@ -165,6 +169,10 @@ class Run(models.Model):
     class Meta:
         db_table_comment = "Operations on the database: who asked, how far they are, how they ended"
         ordering = ("-asked_at", "-pk")
+        permissions = [
+            ("export_account", "Can export accounts as archives, and download those"),
+            ("import_account", "Can import accounts from archives"),
+        ]
         triggers = [_DECISIONS_ALONE]
         constraints = [
             models.CheckConstraint(

@@ -30,6 +30,8 @@ class RowSecurityMiddleware:
             # What they may still write is their own sign-in, by the bare login (acting_as_login):
             # nothing could be written within an auditor's transaction.
             actor = None
+        if user is not None:
+            _receive(request)
         via = f"{request.method} {request.path}"[:200]
         with ExitStack() as stack:
             try:
@@ -49,6 +51,20 @@ def runs_as_login(request: HttpRequest) -> bool:
     except Resolver404:
         return False
     return bool(getattr(view, "runs_as_login", False))
+
+
+def _receive(request: HttpRequest) -> None:
+    """Let a page whose requests take minutes to arrive receive one before its transaction.
+
+    Such a view has a function `receive`, which is given the request as the bare login.
+    """
+    try:
+        view = resolve(request.path_info).func
+    except Resolver404:
+        return
+    receive = getattr(view, "receive", None)
+    if receive is not None:
+        receive(request)
 
 
 def _asks_the_database(response: HttpResponseBase) -> TypeGuard[StreamingHttpResponse]:

@@ -20,6 +20,10 @@ _FILE = re.compile(r"(tables|shared)/[A-Za-z0-9_.]{1,200}\.jsonl")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+class NoArchiveError(RefusedError):
+    """The file itself is no archive of this format: whatever is done here, it stays useless."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """The rows of one table in the archive."""
@@ -80,23 +84,23 @@ class Archive:
 
     @classmethod
     def read(cls, content: bytes) -> Self:
-        """Return what a manifest says. Raises RefusedError for one that is not of this format."""
+        """Return what a manifest says. Raises NoArchiveError for one not of this format."""
         try:
             document = json.loads(content)
         except (ValueError, RecursionError):
             raise damaged("its manifest.json is no JSON") from None
         if not isinstance(document, dict) or document.get("product") != PRODUCT:
-            raise RefusedError(
+            raise NoArchiveError(
                 "This is an archive of another product. Nothing was imported. Name a file that "
                 "`manage.py exportaccount` wrote."
             )
         if document.get("kind") != KIND:
-            raise RefusedError(
+            raise NoArchiveError(
                 f"This is no account's archive but {str(document.get('kind'))[:60]!r}. Nothing was "
                 "imported."
             )
         if document.get("format") != FORMAT:
-            raise RefusedError(
+            raise NoArchiveError(
                 f"This archive has format {str(document.get('format'))[:20]!r}; this version of "
                 f"SRVC reads format {FORMAT}. Nothing was imported. Use the version that wrote it, "
                 "or a newer one."
@@ -128,9 +132,9 @@ class Archive:
         return found
 
 
-def damaged(why: str) -> RefusedError:
+def damaged(why: str) -> NoArchiveError:
     """Return the error for an archive that is not as it was written."""
-    return RefusedError(
+    return NoArchiveError(
         f"The archive is damaged, or was edited: {why}. Nothing was imported. Fetch it again from "
         "where it was written, or export the account anew."
     )

@@ -24,6 +24,7 @@ from ops.backups.pinned import pin
 from ops.models import Run, RunKind
 from ops.postgres.endpoint import Connection, Endpoint
 from ops.progress import Counter, Progress, Several
+from ops.restores.accounts import kept
 from ops.restores.accounts.archive import Archive
 from ops.restores.accounts.contents import contents_of
 from ops.restores.accounts.source import Source
@@ -42,6 +43,18 @@ class Exported:
     path: Path
     archive: Archive
     encrypted: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """What its run keeps of it."""
+        return {
+            "email": self.archive.account["email"],
+            "rows": {each.name: each.rows for each in self.archive.tables},
+            "files": len(self.archive.files),
+            "missing_files": list(self.archive.missing_files),
+            "encrypted": self.encrypted,
+            "passwords": self.archive.passwords,
+            "bytes": self.path.stat().st_size,
+        }
 
 
 def ask_for_export(account: str, path: Path, *, by: Asker, passwords: bool = False) -> Run:
@@ -64,8 +77,9 @@ def export_account(run: Run, progress: Progress | None = None) -> Exported:
             exported = _export(connection, run.arguments, path, recipients, told)
         own.say(
             f"{exported.archive.rows:,} rows of {len(exported.archive.tables):,} tables are in "
-            f"{path}."
+            f"{path if kept.expiry(path) is None else 'the archive'}."
         )
+        own.result = exported.as_json()
     return exported
 
 
@@ -89,7 +103,7 @@ def _export(
     progress: Progress,
 ) -> Exported:
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    account = _account(connection, arguments["account"])
+    account = account_of(connection.cursor(), arguments["account"])
     contents = contents_of(connection)
     pin(connection, local=True)
     source = Source(connection, contents, account, progress, passwords=arguments["passwords"])
@@ -107,8 +121,13 @@ def _export(
     return Exported(path, archive, bool(recipients))
 
 
-def _account(connection: Connection, text: str) -> int:
-    found = connection.execute(subject("account").find.encode(), {"text": text}).fetchall()
+def account_of(cursor: Any, text: str) -> int:
+    """Return the account that somebody means. Raises RefusedError when there is none.
+
+    By a cursor of psycopg or of Django: pages ask as whoever looks at them.
+    """
+    cursor.execute(subject("account").find, {"text": text})
+    found = cursor.fetchall()
     if len(found) != 1:
         raise RefusedError(
             f"There is no account {text!r} here. Nothing was written. Name the e-mail address of "

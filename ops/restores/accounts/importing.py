@@ -23,6 +23,8 @@ from ops.postgres.endpoint import Connection, Endpoint
 from ops.postgres.errors import one_line
 from ops.postgres.roles import MEMBER
 from ops.progress import Counter, Progress, Several
+from ops.restores import approval
+from ops.restores.accounts.archive import Archive
 from ops.restores.accounts.arriving_files import bring_files
 from ops.restores.accounts.contents import Contents, contents_of
 from ops.restores.accounts.newcomers import make_room, password_of
@@ -50,22 +52,48 @@ class Imported:
     files: int
     notes: tuple[str, ...] = field(default=())
     dry_run: bool = False
+    archive: Archive | None = None  # what it came from
+
+    def as_json(self) -> dict[str, Any]:
+        """What its run keeps of it."""
+        says = self.archive
+        return {
+            "account": None if self.dry_run else self.account,
+            "email": self.login,
+            "rows": dict(self.rows),
+            "files": self.files,
+            "notes": list(self.notes),
+            "passwords": says is not None and says.passwords,
+            "from_email": "" if says is None else says.account["email"],
+            "from_environment": "" if says is None else says.environment,
+            "made_at": "" if says is None else says.made_at,
+        }
 
 
-def ask_for_import(path: Path, *, by: Asker, as_login: str = "", dry_run: bool = False) -> Run:
-    """Record that somebody wants an archive taken in. Nothing is changed yet."""
-    return ask(
-        RunKind.IMPORT,
-        path.name,
-        by=by,
-        arguments={"path": str(path.absolute()), "as_login": as_login, "dry_run": dry_run},
-    )
+def ask_for_import(
+    path: Path,
+    *,
+    by: Asker,
+    as_login: str = "",
+    dry_run: bool = False,
+    name: str = "",
+    preview: int | None = None,
+) -> Run:
+    """Record that somebody wants an archive taken in. Nothing is changed yet.
+
+    `name` is what people call it, and `preview` the run that showed what would come in.
+    """
+    arguments = {"path": str(path.absolute()), "as_login": as_login, "dry_run": dry_run}
+    if preview is not None:
+        arguments["preview"] = preview
+    return ask(RunKind.IMPORT, name or path.name, by=by, arguments=arguments)
 
 
 def import_account(run: Run, progress: Progress | None = None) -> Imported:
     """Take in the archive a run asks for. Raises OpsError; nothing was changed then."""
     path, as_login = Path(run.arguments["path"]), run.arguments["as_login"]
     dry_run = bool(run.arguments["dry_run"])
+    approval.require(run, progress)
     with running(run) as own:
         told = Several(own, progress or Counter())
         with (
@@ -81,6 +109,7 @@ def import_account(run: Run, progress: Progress | None = None) -> Imported:
             f"{imported.login} {'would come' if dry_run else 'came'} in as account "
             f"{imported.account} with {sum(imported.rows.values()):,} rows."
         )
+        own.result = imported.as_json()
     return imported
 
 
@@ -122,6 +151,7 @@ def _import(
         files,
         tuple(stage.notes),
         dry_run,
+        archive.says,
     )
 
 
