@@ -503,7 +503,7 @@ RECOVERY_KEEPS_TRIGGERS = [
 ]
 # The database that a restore replaced is kept so long under a name of its own.
 RESTORE_KEEP_DAYS: int = read.number("RESTORE_KEEP_DAYS", 7, least=0, most=365)
-# Whether restores and recoveries wait for the approval of a second platform administrator.
+# Whether restores, recoveries and imports of accounts wait for a second administrator's approval.
 RESTORE_TWO_PERSONS: bool = read.flag("RESTORE_TWO_PERSONS", False)
 # Asked for a moment that is not in the WAL archive yet, the server closes its segment, and the
 # receiver is given so long to store it.

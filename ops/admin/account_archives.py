@@ -6,115 +6,30 @@ Both are asked for here and carried out by the worker; their pages are those of 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from django import forms
 from django.conf import settings
-from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import connection
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
-from unfold.widgets import (
-    UnfoldAdminEmailInputWidget,
-    UnfoldAdminFileFieldWidget,
-    UnfoldAdminTextInputWidget,
-    UnfoldBooleanWidget,
-)
 
 from ops.admin import arrivals
+from ops.admin.account_forms import ExportForm, UploadForm
 from ops.admin.asking import ask_once
 from ops.admin.base import OpsModelAdmin, asker
-from ops.admin.buttons import ConfirmForm, button
-from ops.admin.words import size
+from ops.admin.buttons import button
 from ops.background import may
 from ops.errors import OpsError
 from ops.models import RunKind
 from ops.restores.accounts import kept
-from ops.restores.accounts.exporting import account_of, ask_for_export
+from ops.restores.accounts.exporting import ask_for_export
 from ops.restores.accounts.importing import ask_for_import
-from ops.restores.errors import RefusedError
 
 EXPORT, IMPORT = "ops.export_account", "ops.import_account"
-
-
-class ExportForm(ConfirmForm):
-    """Asks whose account."""
-
-    account = forms.CharField(
-        label="E-mail address of its owner",
-        max_length=254,
-        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"}),
-    )
-    encrypted = forms.BooleanField(
-        label="Encrypted",
-        required=False,
-        initial=True,
-        help_text="To the keys of backups: only who has one of them can open it.",
-        widget=UnfoldBooleanWidget(),
-    )
-    passwords = forms.BooleanField(
-        label="With the hashes of passwords",
-        required=False,
-        help_text="Without them people set a new password by e-mail where the account goes.",
-        widget=UnfoldBooleanWidget(),
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if not settings.BACKUP_AGE_RECIPIENTS:
-            del self.fields["encrypted"]
-
-    def explanation(self) -> str:
-        """What comes of it, and for how long."""
-        open_to_all = (
-            ""
-            if settings.BACKUP_AGE_RECIPIENTS
-            else " It is not encrypted, for BACKUP_AGE_RECIPIENTS is not set."
-        )
-        return (
-            "Everything of the account becomes one file: rows with their history, people, uploaded "
-            "files. Nothing of the account is changed. The file can be downloaded for "
-            f"{settings.ACCOUNT_ARCHIVE_HOURS} hours, and is removed then.{open_to_all}"
-        )
-
-    def clean_account(self) -> str:
-        """One that is there."""
-        text = str(self.cleaned_data["account"]).strip()
-        try:
-            with connection.cursor() as cursor:
-                account_of(cursor, text)
-        except RefusedError as error:
-            raise ValidationError(str(error)) from None
-        return text
-
-
-class UploadForm(forms.Form):
-    """Asks for the archive, and for the address under which its owner signs in here."""
-
-    archive = forms.FileField(
-        label="Archive",
-        allow_empty_file=True,  # told as a problem of the archive, like every other
-        widget=UnfoldAdminFileFieldWidget(),
-    )
-    as_login = forms.EmailField(
-        label="Another e-mail address for its owner",
-        required=False,
-        max_length=254,
-        help_text="Where somebody signs in with the owner's address here already. Staff whose "
-        "addresses are taken come as inactive users then. May stay empty.",
-        widget=UnfoldAdminEmailInputWidget(attrs={"autocomplete": "off"}),
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.label_suffix = ""
-        self.fields["archive"].help_text = (
-            "What an export wrote, as it is, encrypted or not; at most "
-            f"{size(settings.ACCOUNT_ARCHIVE_MAX_BYTES)}."
-        )
 
 
 class AccountViews(OpsModelAdmin):
@@ -188,7 +103,7 @@ class AccountViews(OpsModelAdmin):
 
     def _looked_at(self, request: HttpRequest, data: dict[str, Any]) -> HttpResponseBase:
         kept.tidy(timezone.now())
-        file = kept.keep_upload(data["archive"].file.name)
+        file = kept.keep_upload(Path(data["archive"].file.name))
         arguments = {"path": str(file), "as_login": data["as_login"], "dry_run": True}
         return ask_once(
             request,

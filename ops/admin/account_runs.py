@@ -5,19 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from django import forms
-from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from unfold.widgets import UnfoldAdminEmailInputWidget
 
 from ops.admin.account_archives import EXPORT, IMPORT
+from ops.admin.account_forms import AddressForm, ConfirmImportForm, DiscardForm, DownloadForm
 from ops.admin.asking import ask_once
 from ops.admin.base import OpsModelAdmin, asker
-from ops.admin.buttons import ConfirmForm, button
+from ops.admin.buttons import button
 from ops.admin.downloads import send_file
 from ops.admin.typed import GRAVE
 from ops.admin.words import exactly, size
@@ -51,82 +48,6 @@ def _can_be_imported(run: Run) -> bool:
     return _is_looked_at(run) and run.status == RunStatus.DONE
 
 
-class _DownloadForm(ConfirmForm):
-    def explanation(self) -> str:
-        """What it is, and that it is recorded."""
-        result = self.row.result
-        locked = (
-            "It is encrypted to the keys of backups."
-            if result.get("encrypted")
-            else "It is not encrypted: whoever has the file can read it."
-        )
-        return (
-            f"Everything of {result.get('email', self.row.subject)}, with personal data. {locked} "
-            "It is recorded that you downloaded it."
-        )
-
-
-class _ConfirmImportForm(ConfirmForm):
-    """Asks for the e-mail address that the account gets, typed."""
-
-    email = forms.CharField(
-        max_length=254,
-        widget=UnfoldAdminEmailInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"}),
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["email"].label = f"Type {self._login} to confirm"
-
-    @property
-    def _login(self) -> str:
-        return str(self.row.result.get("email", ""))
-
-    def explanation(self) -> str:
-        """What is made, and what is not touched."""
-        number = sum(self.row.result.get("rows", {}).values())
-        waits = (
-            " It begins when a second administrator has approved it."
-            if settings.RESTORE_TWO_PERSONS
-            else ""
-        )
-        return (
-            f"{self._login} becomes an account of this server with {number:,} rows, in one "
-            "transaction: all of it or nothing. No other account is touched. It can't be undone by "
-            f"a button.{waits}"
-        )
-
-    def clean_email(self) -> str:
-        """The very address."""
-        typed = str(self.cleaned_data["email"]).strip()
-        if typed.casefold() != self._login.casefold():
-            raise ValidationError("This is not the account's e-mail address. Nothing was begun.")
-        return typed
-
-
-class _AddressForm(ConfirmForm):
-    as_login = forms.EmailField(
-        label="E-mail address that its owner signs in with here",
-        required=False,
-        max_length=254,
-        help_text="Empty: the one in the archive.",
-        widget=UnfoldAdminEmailInputWidget(attrs={"autocomplete": "off"}),
-    )
-
-    def explanation(self) -> str:
-        """What becomes of it."""
-        return (
-            "The same archive is looked at once more, with this address; nothing is kept of it. "
-            "Staff whose addresses are taken come as inactive users with another one."
-        )
-
-
-class _DiscardForm(ConfirmForm):
-    def explanation(self) -> str:
-        """What goes."""
-        return "The uploaded file is removed from the server now. No account is changed."
-
-
 class AccountRunButtons(OpsModelAdmin):
     """Download what was exported; import what was looked at."""
 
@@ -134,7 +55,7 @@ class AccountRunButtons(OpsModelAdmin):
         title="Download",
         icon="download",
         question="Download this account's archive?",
-        form=_DownloadForm,
+        form=DownloadForm,
         shown=_can_be_downloaded,
         permission=EXPORT,
         downloads=True,
@@ -163,7 +84,7 @@ class AccountRunButtons(OpsModelAdmin):
         icon="unarchive",
         question="Import this account?",
         submit="Import",
-        form=_ConfirmImportForm,
+        form=ConfirmImportForm,
         shown=_can_be_imported,
         permission=IMPORT,
         variant=GRAVE,
@@ -181,7 +102,7 @@ class AccountRunButtons(OpsModelAdmin):
         icon="alternate_email",
         question="Look at it with another e-mail address?",
         submit="Look again",
-        form=_AddressForm,
+        form=AddressForm,
         shown=_is_looked_at,
         permission=IMPORT,
     )
@@ -193,7 +114,7 @@ class AccountRunButtons(OpsModelAdmin):
         title="Discard",
         icon="delete",
         question="Discard the uploaded archive?",
-        form=_DiscardForm,
+        form=DiscardForm,
         shown=_is_looked_at,
         permission=IMPORT,
     )
@@ -252,6 +173,7 @@ def account_context(run: Run, now: dt.datetime) -> dict[str, Any]:
         "account_total": sum(filled.values()),
         "account_empty": len(rows) - len(filled),
         "account_notes": result.get("notes", []),
+        "account_hint": _hint(run, until),
         "account_missing": result.get("missing_files", []),
         "account_preview": run.arguments.get("preview"),
     }
@@ -260,7 +182,18 @@ def account_context(run: Run, now: dt.datetime) -> dict[str, Any]:
 def _title(run: Run) -> str:
     if run.kind == RunKind.EXPORT:
         return "What is in the archive"
+    if not run.result:
+        return "The uploaded archive"
     return "What would come in" if run.arguments.get("dry_run") else "What came in"
+
+
+def _hint(run: Run, until: dt.datetime | None) -> str:
+    if until is None or run.status != RunStatus.FAILED or not _is_looked_at(run):
+        return ""
+    return (
+        "What stands in the way may be another one's address, or something that is missing here: "
+        "“Another address…” looks at the same file once more, without uploading it again."
+    )
 
 
 def _facts(run: Run, until: dt.datetime | None) -> list[tuple[str, str]]:

@@ -16,7 +16,6 @@ from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 from django.http import HttpRequest, UnreadablePostError
 
-from ops.admin.words import size
 from ops.background import may
 from ops.models import RunKind
 from ops.restores.accounts import kept
@@ -108,14 +107,19 @@ def refusal_of(request: HttpRequest) -> str:
     )
 
 
+def allowed() -> str:
+    """How large a file may be, in the setting's unit."""
+    return f"{_largest() / 1_000_000:,.10g} MB"
+
+
 def _largest() -> int:
     return int(settings.ACCOUNT_ARCHIVE_MAX_BYTES)
 
 
 def _too_large() -> str:
     return (
-        f"The file has more than {size(_largest())} (ACCOUNT_ARCHIVE_MAX_MEGABYTES). Nothing of it "
-        "was kept. Import it on the server with `manage.py importaccount`, or allow more."
+        f"The file has more than {allowed()} (ACCOUNT_ARCHIVE_MAX_MEGABYTES). Nothing of it was "
+        "kept. Import it on the server with `manage.py importaccount`, or allow more."
     )
 
 

@@ -184,6 +184,7 @@ def _accounts_as_files(request: HttpRequest, now: dt.datetime) -> list[dict[str,
     return [
         {
             "run": run,
+            "title": run_title(run),
             "tag": status_tag(run.status, died=has_died(run, now)),
             "when": moment(run.asked_at, now),
         }

@@ -16,7 +16,8 @@ from ops.management.edge import (
     told_plainly,
 )
 from ops.management.progress import make_progress
-from ops.restores.accounts.importing import Imported, ask_for_import, import_account
+from ops.restores.accounts.imported import Imported
+from ops.restores.accounts.importing import ask_for_import, import_account
 from ops.rls.router import as_owner_by_default
 from ops.runs import Asker
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,9 @@ from ops.postgres.errors import one_line
 from ops.postgres.roles import MEMBER
 from ops.progress import Counter, Progress, Several
 from ops.restores import approval
-from ops.restores.accounts.archive import Archive
 from ops.restores.accounts.arriving_files import bring_files
 from ops.restores.accounts.contents import Contents, contents_of
+from ops.restores.accounts.imported import Imported
 from ops.restores.accounts.newcomers import make_room, password_of
 from ops.restores.accounts.reading import OpenArchive, opened
 from ops.restores.accounts.staging import Stage, Staged
@@ -40,34 +39,6 @@ _TRIGGERS = """
     SELECT DISTINCT tgname::text FROM pg_catalog.pg_trigger
     WHERE tgrelid = ANY (%s::regclass[]) AND NOT tgisinternal AND starts_with(tgname, 'pgtrigger_')
 """
-
-
-@dataclass(frozen=True)
-class Imported:
-    """What came in; of a dry run what would have."""
-
-    account: int  # its key here
-    login: str  # what its owner signs in with here
-    rows: dict[str, int]
-    files: int
-    notes: tuple[str, ...] = field(default=())
-    dry_run: bool = False
-    archive: Archive | None = None  # what it came from
-
-    def as_json(self) -> dict[str, Any]:
-        """What its run keeps of it."""
-        says = self.archive
-        return {
-            "account": None if self.dry_run else self.account,
-            "email": self.login,
-            "rows": dict(self.rows),
-            "files": self.files,
-            "notes": list(self.notes),
-            "passwords": says is not None and says.passwords,
-            "from_email": "" if says is None else says.account["email"],
-            "from_environment": "" if says is None else says.environment,
-            "made_at": "" if says is None else says.made_at,
-        }
 
 
 def ask_for_import(

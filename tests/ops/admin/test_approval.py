@@ -34,6 +34,7 @@ from tests.ops.admin.rows import (
 from tests.ops.admin.test_pages import words
 
 pytestmark = pytest.mark.usefixtures("fresh_database")
+KINDS = ("restore", "recover", "undo", "import", "export", "drill", "backup")
 COMMAND = Asker("root@db1", "command")
 GRACE = Asker("grace@platform.example", "admin", 7)
 
@@ -78,14 +79,17 @@ def test_what_changes_live_data_awaits_and_what_looks_does_not(settings: Setting
     def status(kind: str, **arguments: Any) -> str:
         return asked_by(COMMAND, kind, **arguments).status
 
-    assert {kind: status(kind) for kind in ("restore", "recover", "undo", "drill", "backup")} == {
+    assert {kind: status(kind) for kind in KINDS} == {
         "restore": "awaiting",
         "recover": "awaiting",
         "undo": "awaiting",
+        "import": "awaiting",
+        "export": "queued",
         "drill": "queued",
         "backup": "queued",
     }
     assert status("recover", dry_run=True) == "queued"
+    assert status("import", dry_run=True) == "queued"
     settings.RESTORE_TWO_PERSONS = False
     assert status("restore") == "queued"
 

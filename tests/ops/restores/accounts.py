@@ -14,7 +14,8 @@ import psycopg
 
 from ops.progress import Progress
 from ops.restores.accounts.exporting import Exported, ask_for_export, export_account
-from ops.restores.accounts.importing import Imported, ask_for_import, import_account
+from ops.restores.accounts.imported import Imported
+from ops.restores.accounts.importing import ask_for_import, import_account
 from ops.rls.router import as_owner_by_default
 from tests.ops.backups.conftest import ASKER
 
