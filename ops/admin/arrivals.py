@@ -92,12 +92,16 @@ def receive(request: HttpRequest) -> None:
     """Receive the file of a request, of whoever may send one."""
     if request.method != "POST" or not may(request.user, RunKind.IMPORT):
         return
-    request.upload_handlers = [ArchiveUpload(request)]
+    handler = ArchiveUpload(request)
+    request.upload_handlers = [handler]
     try:
         request.POST  # noqa: B018 (is read by looking)
     except UnreadablePostError:
         # Who sent it is gone. The page finds an empty request.
-        return
+        handler.upload_interrupted()
+    except BaseException:
+        handler.upload_interrupted()
+        raise
 
 
 def refusal_of(request: HttpRequest) -> str:

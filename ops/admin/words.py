@@ -119,7 +119,7 @@ def status_tag(status: str, *, died: bool = False) -> SafeString:
 def run_title(run: Run) -> str:
     """A run as a page calls it: "Full backup", "Verify srvc-…"."""
     if run.kind == RunKind.IMPORT and run.arguments.get("dry_run"):
-        return f"Preview of account {run.subject}"
+        return f"Preview of {run.subject}"
     if run.kind == RunKind.BACKUP and not run.backup_id:
         kind = run.arguments.get("kind", "")
         label = str(BackupKind(kind).label) if kind in BackupKind.values else run.subject

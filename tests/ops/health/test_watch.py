@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from django.utils import timezone
 from ops.health import watch
 from ops.health.contract import Check, Reported
 from ops.models import Area, CheckResult, Finding, Notice, Sample, Severity
+from ops.restores.accounts import kept
 from ops.rls.router import as_owner_by_default
 from ops.runs import OWNER
 from srvc.environment import BASE_DIR
@@ -74,6 +76,18 @@ def test_a_tick_does_what_is_due_and_nothing_twice() -> None:
     assert watch.tick(now + 10 * MINUTE) == watch.Ticked(checks=1, sent=0)
     assert CheckResult.objects.get().ran_at > now
     assert Sample.objects.filter(metric="watch_seconds").count() == 2
+
+
+def test_every_tick_tidies_what_settings_name(settings: Any, tmp_path: Path) -> None:
+    settings.VAR_DIR, settings.ACCOUNT_ARCHIVE_HOURS = tmp_path, 3
+    archive = kept.new_export(encrypted=False)
+    archive.write_bytes(b"of an account")
+    now = timezone.now()
+    watch.tick(now)
+    watch.tick(now + timedelta(hours=2, minutes=59))
+    assert archive.exists()
+    watch.tick(now + timedelta(hours=3, minutes=1))
+    assert not archive.exists()
 
 
 def test_one_watches_at_a_time_and_another_takes_over() -> None:
