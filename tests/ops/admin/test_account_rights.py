@@ -115,5 +115,8 @@ def test_each_right_opens_its_own_part(browser: Browser, archive: Path) -> None:
         group.permissions.add(rights.get(codename="import_account"))
     assert exporter.get(EXPORT).status_code == 403
     assert exporter.get(UPLOAD).status_code == 200
+    # By the group, not as superuser: the right is asked for before the request's role is taken.
+    assert upload(exporter, archive.read_bytes()).status_code == 302
+    assert runs("import")[-1].asked_by == "some@platform.example"
     assert offered(exporter, made) == []
     assert offered(exporter, look) == ["Import…", "Another address…", "Discard"]
