@@ -11,7 +11,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -107,7 +107,15 @@ def _export(
     contents = contents_of(connection)
     pin(connection, local=True)
     source = Source(connection, contents, account, progress, passwords=arguments["passwords"])
-    archive = source.archive()
+    with closing(source):
+        archive = source.archive()
+        _write(source, archive, path, recipients, progress)
+    return Exported(path, archive, bool(recipients))
+
+
+def _write(
+    source: Source, archive: Archive, path: Path, recipients: list[Any], progress: Progress
+) -> None:
     with _written_aside(path) as file:
         progress.phase("writing the archive", sum(n for n, _ in archive.members.values()), "bytes")
         tar: Any = _Tar(source.pieces(archive))
@@ -118,7 +126,6 @@ def _export(
                 file.write(data)
         if tar.error is not None:
             raise tar.error
-    return Exported(path, archive, bool(recipients))
 
 
 def account_of(cursor: Any, text: str) -> int:

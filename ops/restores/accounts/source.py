@@ -40,7 +40,17 @@ class Source:
     ) -> None:
         self._connection, self._contents, self._account = connection, contents, account
         self._progress, self._passwords = progress, passwords
+        self._stream: Any = None
         self._queries: dict[str, sql.Composed] = {}  # by member
+
+    def close(self) -> None:
+        """End a reading that was broken off.
+
+        It holds the connection's lock as long as somebody remembers it, as an error's traceback
+        does: the rollback after a cancelled export waited for it for ever.
+        """
+        if self._stream is not None:
+            self._stream.close()
 
     def archive(self) -> Archive:
         """Read everything once, and return the manifest."""
@@ -150,9 +160,10 @@ class Source:
         # Rows that come in batches come several times as fast; libpq can since 17.
         batch = 100 if psycopg.capabilities.has_stream_chunked() else 1
         with self._connection.cursor() as cursor:
-            for (text,) in cursor.stream(
+            self._stream = cursor.stream(
                 self._queries[file], {"account": self._account}, size=batch
-            ):
+            )
+            for (text,) in self._stream:
                 yield f"{text}\n".encode()
 
     def _files(self) -> tuple[list[StoredFile], list[str]]:

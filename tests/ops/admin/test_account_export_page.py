@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import tarfile
+import time
 from datetime import timedelta
 
+import pytest
 from django.conf import settings as live_settings
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from pytest_django import Settings
 
 from ops.models import Run
+from ops.progress import CancelledError, Counter
 from ops.restores.accounts import kept
+from ops.restores.accounts.exporting import export_account
 from ops.rls.router import as_owner_by_default
 from ops.runs import Asker, ask, bury_silent_runs
 from tests.ops.admin.account_pages import (
@@ -108,6 +112,33 @@ def test_an_export_cancelled_before_it_begins_leaves_no_file(
     work()
     assert runs("export")[0].status == "cancelled"
     assert files(backups) == []
+
+
+def test_an_export_cancelled_while_it_writes_leaves_no_file(
+    browser: Browser, backups: Backups, account: str
+) -> None:
+    browser.post(EXPORT, {"account": account})
+    [run] = runs("export")
+    seen: list[int] = []
+
+    class Cancelling(Counter):
+        def phase(self, name: str, total: int | None = None, unit: str = "") -> None:
+            super().phase(name, total, unit)
+            if name == "writing the archive":
+                seen.append(len(files(backups)))
+                browser.post(button(run, "cancel"))
+                for _ in range(2):  # signs of life: with one of them the run reads the wish
+                    self.wait_for_a_sign()
+
+        def wait_for_a_sign(self) -> None:
+            [before], deadline = runs("export"), time.monotonic() + 30
+            while runs("export")[0].seen_at == before.seen_at and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+    with as_owner_by_default(), pytest.raises(CancelledError):
+        export_account(run, Cancelling())
+    assert seen == [1]
+    assert (runs("export")[0].status, files(backups)) == ("cancelled", [])
 
 
 def test_without_a_key_it_is_not_encrypted_and_that_is_said(
