@@ -135,14 +135,17 @@ class Context:
         self.memory, self.blindnesses = memory, []
         connection = self.connection
         try:
-            with connection.transaction():
-                # Within the transaction, so that a pooler in between changes nothing.
-                connection.execute(
-                    f"SET TRANSACTION READ ONLY; {_SETTINGS};"
-                    f" SET LOCAL statement_timeout = {_milliseconds(limit)}"
-                )
-                yield
+            # One message: there are eighty checks. Within the transaction, so that a pooler in
+            # between changes nothing.
+            connection.execute(
+                f"BEGIN READ ONLY; {_SETTINGS};"
+                f" SET LOCAL statement_timeout = {_milliseconds(limit)}"
+            )
+            yield
+            connection.rollback()  # there is nothing to keep, and the settings go with it
         except BaseException:
+            with suppress(psycopg.Error):
+                connection.rollback()
             if connection.broken:
                 self.close()
             raise
