@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 
 _HUNDRED = Decimal(100)
 
@@ -77,7 +78,8 @@ def allocate(
     if not amount or not whole:
         return tuple(Decimal(0) for _ in weights)
     units = int(amount / minor_unit)
-    exact = [units * weight / whole for weight in weights]
+    # Fractions: the 28 digits of a decimal would tell 1 1/3 from 1/3 by what they lack.
+    exact = [units * Fraction(weight) / Fraction(whole) for weight in weights]
     shares = [int(share) for share in exact]
     by_loss = sorted(range(len(shares)), key=lambda i: (shares[i] - exact[i], i))
     for i in by_loss[: units - sum(shares)]:

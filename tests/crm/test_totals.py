@@ -80,5 +80,11 @@ def test_shares_add_up_to_what_was_split() -> None:
     assert shares == (D("33.34"), D("33.33"), D("33.33"))
 
 
+def test_of_equal_remainders_the_first_takes_the_unit_left_over() -> None:
+    # 1 1/3 cents and twice 1/3 of one: each lost a third.
+    assert allocate(D("0.02"), [D(4), D(1), D(1)], CENT) == (D("0.02"), D("0.00"), D("0.00"))
+    assert allocate(D("0.02"), [D(1), D(4), D(1)], CENT) == (D("0.01"), D("0.01"), D("0.00"))
+
+
 def test_the_largest_remainder_takes_the_unit_left_over() -> None:
     assert allocate(D("0.10"), [D(1), D(2), D(4)], CENT) == (D("0.01"), D("0.03"), D("0.06"))
