@@ -39,7 +39,7 @@ def wrong_taxes(table: str, lines: str, key: str, open_states: str) -> str:
     """Return the query of documents whose tax is not that of their lines.
 
     Tax is rounded once for each rate. A discount is spread over lines by largest remainder; where
-    several rates meet a discount, lines that lost equally much have not always been served in the same
+    several rates meet a discount, lines that lost equally much were not always served in the same
     order, so a document is wrong from one unit for each rate on.
     """
     unit = f"power(10::numeric, -({_digits('d')}))"
