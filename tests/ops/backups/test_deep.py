@@ -223,7 +223,10 @@ def _postmaster(found: Scratch) -> int:
 
 def _wait_until_gone(pid: int) -> None:
     for _ in range(600):
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return
+        except psutil.NoSuchProcess:
             return
         time.sleep(0.1)
     os.kill(pid, signal.SIGQUIT)

@@ -85,11 +85,14 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 def dumps() -> list[psutil.Process]:
     """The living pg_dump processes that this one started."""
-    return [
-        child
-        for child in psutil.Process().children()
-        if child.name() == "pg_dump" and child.status() != psutil.STATUS_ZOMBIE
-    ]
+    return [child for child in psutil.Process().children() if _is_dump(child)]
+
+
+def _is_dump(process: psutil.Process) -> bool:
+    try:
+        return process.name() == "pg_dump" and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # gone since it was listed
+        return False
 
 
 def no_lock_is_held(backups: Backups) -> bool:

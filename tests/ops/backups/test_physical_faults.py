@@ -60,10 +60,12 @@ def test_kill_9_leaves_nothing_that_looks_whole(backups: Backups) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert not (backups.folder / "manifests").exists()
-    assert [str(path.relative_to(backups.folder)) for path in begun] == backups.unfinished
+    # On a busy machine the next object may have been begun before the signal came.
+    left = backups.unfinished
+    assert {str(path.relative_to(backups.folder)) for path in begun} <= set(left)
     taken = backups.take(kind=BackupKind.INCREMENTAL)
     assert taken.kind == BackupKind.BASE
-    assert backups.unfinished == [str(path.relative_to(backups.folder)) for path in begun]
+    assert backups.unfinished == left
     killed = Run.objects.earliest("pk")
     assert killed.status == RunStatus.FAILED
 
