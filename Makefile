@@ -9,8 +9,8 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 PYTHON := $(BIN)/python
-# CI and a developer with more cores may say otherwise.
-PYTEST_WORKERS ?= 2
+# On two cores: a third of a test is waiting for a server, a program or a page. More cores, more.
+PYTEST_WORKERS ?= 3
 
 help:
 	@echo 'make run    serve SRVC on http://127.0.0.1:8000/ (HOST= and PORT= change that)'
