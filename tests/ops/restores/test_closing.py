@@ -136,7 +136,8 @@ def test_it_dies_with_its_holder(fresh_database: str) -> None:
         with database.connect() as admin:
             admin.execute(
                 "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
-                " WHERE application_name = 'srvc closing: a test'"
+                " WHERE application_name = 'srvc closing: a test' AND datname = %s",
+                [fresh_database],
             )
         assert not is_closed()
         with acting_as_admin():

@@ -212,7 +212,8 @@ def test_without_closed_writes_nothing_is_swapped(pair: Pair) -> None:
         with database.connect() as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'srvc closing: a test'"
+                " WHERE application_name = 'srvc closing: a test' AND datname = %s",
+                [pair.live],
             )
         with pytest.raises(OpsError, match="writes are not closed any more"):
             pair.swap()
@@ -226,11 +227,17 @@ def test_without_closed_writes_nothing_is_swapped(pair: Pair) -> None:
 _SWAPPING = """
 import sys, psycopg
 from ops.postgres import swapping
-with psycopg.connect(sys.argv[1], autocommit=True, application_name="the swap") as connection:
+name = f"the swap of {sys.argv[2]}"
+with psycopg.connect(sys.argv[1], autocommit=True, application_name=name) as connection:
     print("ready", flush=True)
     sys.stdin.readline()
     swapping.exchange(connection, *sys.argv[2:5], kept_mark="kept", seconds=float(sys.argv[5]))
 """
+
+
+def _swapper(pair: Pair) -> str:
+    """What the session is called: other tests swap on the same server."""
+    return f"the swap of {pair.live}"
 
 
 @contextmanager
@@ -249,11 +256,11 @@ def swapping_process(pair: Pair, seconds: float = 10) -> Iterator[subprocess.Pop
         process.kill()
 
 
-def wait_until_nobody_swaps() -> None:
+def wait_until_nobody_swaps(pair: Pair) -> None:
     deadline = time.monotonic() + 30
     with database.connect() as connection:
         while connection.execute(
-            "SELECT 1 FROM pg_stat_activity WHERE application_name = 'the swap'"
+            "SELECT 1 FROM pg_stat_activity WHERE application_name = %s", [_swapper(pair)]
         ).fetchone():
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -267,7 +274,7 @@ def test_killed_at_any_point_it_is_finished_or_was_never_begun(pair: Pair, after
         process.stdin.flush()
         time.sleep(after)
         os.kill(process.pid, signal.SIGKILL)
-    wait_until_nobody_swaps()
+    wait_until_nobody_swaps(pair)
     reopen_if_closed(pair.endpoint)
     (pair.require_swapped if pair.is_open(pair.kept) is not None else pair.require_untouched)()
 
@@ -312,10 +319,11 @@ def test_interrupted_while_sessions_end_it_takes_everything_back(pair: Pair, how
             with database.connect() as connection:
                 connection.execute(
                     "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
-                    " WHERE application_name = 'the swap'"
+                    " WHERE application_name = %s",
+                    [_swapper(pair)],
                 )
             process.wait(timeout=30)
-        wait_until_nobody_swaps()
+        wait_until_nobody_swaps(pair)
     assert not reopen_if_closed(pair.endpoint), "nothing was left to do"
     pair.require_untouched()
 
@@ -333,9 +341,10 @@ def test_a_server_that_stops_in_the_middle_leaves_what_the_next_run_opens(pair: 
             # What a crash does, to this one process of the server alone.
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'the swap'"
+                " WHERE application_name = %s",
+                [_swapper(pair)],
             )
-        wait_until_nobody_swaps()
+        wait_until_nobody_swaps(pair)
     assert pair.is_open(pair.live) is False
     assert reopen_if_closed(pair.endpoint)
     pair.require_untouched()
