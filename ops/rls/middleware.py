@@ -46,11 +46,7 @@ class RowSecurityMiddleware:
 
 def runs_as_login(request: HttpRequest) -> bool:
     """Whether the page asked for works as the bare login throughout, and says so of itself."""
-    try:
-        view = resolve(request.path_info).func
-    except Resolver404:
-        return False
-    return bool(getattr(view, "runs_as_login", False))
+    return bool(getattr(_view(request), "runs_as_login", False))
 
 
 def _receive(request: HttpRequest) -> None:
@@ -58,13 +54,17 @@ def _receive(request: HttpRequest) -> None:
 
     Such a view has a function `receive`, which is given the request as the bare login.
     """
-    try:
-        view = resolve(request.path_info).func
-    except Resolver404:
-        return
-    receive = getattr(view, "receive", None)
+    receive = getattr(_view(request), "receive", None)
     if receive is not None:
         receive(request)
+
+
+def _view(request: HttpRequest) -> Callable[..., object] | None:
+    """The view that will answer; None for an address of no page."""
+    try:
+        return resolve(request.path_info).func
+    except Resolver404:
+        return None
 
 
 def _asks_the_database(response: HttpResponseBase) -> TypeGuard[StreamingHttpResponse]:

@@ -51,5 +51,5 @@ def _copying(make: Make) -> Make:
 
 
 def _copy(original: Path, folder: Path) -> None:
-    # A thousand files: a program copies them in a twentieth of the time, with their owners.
+    # A thousand files: a program copies them in half the time, and with their owners.
     subprocess.run(["cp", "-a", f"{original}/.", folder], check=True)  # noqa: S607 (as everywhere)

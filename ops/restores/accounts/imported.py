@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ops.restores.accounts.archive import Archive
@@ -16,21 +16,20 @@ class Imported:
     login: str  # what its owner signs in with here
     rows: dict[str, int]
     files: int
-    notes: tuple[str, ...] = field(default=())
-    dry_run: bool = False
-    archive: Archive | None = None  # what it came from
+    notes: tuple[str, ...]
+    dry_run: bool
+    archive: Archive  # what it came from
 
     def as_json(self) -> dict[str, Any]:
         """What its run keeps of it."""
-        says = self.archive
         return {
             "account": None if self.dry_run else self.account,
             "email": self.login,
             "rows": dict(self.rows),
             "files": self.files,
             "notes": list(self.notes),
-            "passwords": says is not None and says.passwords,
-            "from_email": "" if says is None else says.account["email"],
-            "from_environment": "" if says is None else says.environment,
-            "made_at": "" if says is None else says.made_at,
+            "passwords": self.archive.passwords,
+            "from_email": self.archive.account["email"],
+            "from_environment": self.archive.environment,
+            "made_at": self.archive.made_at,
         }

@@ -121,8 +121,8 @@ def _import(
         {title: staged.rows for title, staged in stage.tables.items()},
         files,
         tuple(stage.notes),
-        dry_run,
-        archive.says,
+        dry_run=dry_run,
+        archive=archive.says,
     )
 
 

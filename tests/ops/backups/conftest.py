@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pyrage
 import pytest
@@ -25,6 +26,11 @@ from tests.ops.backups.replicating import replicating_server  # noqa: F401 (a fi
 
 SIGNING_KEY = "a signing key for tests"
 ASKER = Asker("tester@example.com", "test")
+
+
+def unused_process() -> int:
+    """The number of no process."""
+    return next(number for number in range(4_000_000, 1, -1) if not psutil.pid_exists(number))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import os
 import threading
 from datetime import timedelta
 
-import psutil
 import pytest
 from django.utils import timezone
 
@@ -14,7 +13,7 @@ from ops.backups.errors import BusyError
 from ops.backups.lock import _CLASS, _SLOTS, one_at_a_time
 from ops.models import BackupKind, Run, RunKind, RunStatus
 from ops.runs import ask, running
-from tests.ops.backups.conftest import ASKER, Backups
+from tests.ops.backups.conftest import ASKER, Backups, unused_process
 
 
 def asked(kind: BackupKind) -> Run:
@@ -32,10 +31,6 @@ def died(kind: BackupKind, *, process: int, host: str | None = None) -> Run:
         process=process,
     )
     return run
-
-
-def unused_process() -> int:
-    return next(number for number in range(4_000_000, 1, -1) if not psutil.pid_exists(number))
 
 
 def test_base_and_incremental_share_a_lock_and_others_do_not(backups: Backups) -> None:

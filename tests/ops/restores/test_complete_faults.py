@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-import psutil
 import pytest
 from django.db import connections
 from pytest_django import Settings
@@ -28,7 +27,7 @@ from ops.runs import OWNER, running
 from srvc.environment import BASE_DIR
 from tests.factories import make_business
 from tests.harness import disks
-from tests.ops.backups.conftest import ASKER, Backups
+from tests.ops.backups.conftest import ASKER, Backups, unused_process
 from tests.ops.restores.restorable import Restorable, made_restorable
 
 TIMES = 10
@@ -120,13 +119,12 @@ def test_the_session_of_a_killed_restore_is_given_a_moment_to_end(live: Restorab
     killed = ask_for_restore(RestoreRequest(backup=backup.name), by=ASKER)
     asked = ask_for_restore(RestoreRequest(backup=backup.name), by=ASKER)
     endpoint = Endpoint.of(OWNER)
-    unused = next(number for number in range(4_000_000, 1, -1) if not psutil.pid_exists(number))
     with running(killed), ExitStack() as of_killed:
         of_killed.enter_context(one_restore_at_a_time(endpoint, killed))
         ending = threading.Timer(0.5, of_killed.close)
         with pytest.raises(BusyError), one_restore_at_a_time(endpoint, asked):
             pytest.fail("two at once")
-        Run.objects.filter(pk=killed.pk).update(process=unused)
+        Run.objects.filter(pk=killed.pk).update(process=unused_process())
         ending.start()
         with one_restore_at_a_time(endpoint, asked):
             ending.join()
