@@ -9,6 +9,7 @@ import pytest
 from psycopg import errors, sql
 from pytest_django import Settings
 
+from ops.backups.wal.slot import kept_wal
 from ops.postgres import configuration, roles
 from ops.postgres.embedded import EmbeddedServer
 from ops.postgres.endpoint import Endpoint
@@ -47,11 +48,16 @@ def test_there_is_none_where_settings_name_none(settings: Settings) -> None:
 def test_it_takes_a_base_backup_as_a_stream(fresh_database: str) -> None:
     there = Endpoint.replication()
     assert there is not None
-    with StreamingProcess(
-        there.program("pg_basebackup"), *there.arguments(), "--no-password",
-        "--pgdata", "-", "--format", "tar", "--wal-method", "fetch", "--checkpoint", "fast",
-        environment=there.environment(),
-    ) as process:  # fmt: skip
+    with (
+        # Other tests write so much that the server would remove the WAL this one fetches last.
+        kept_wal(there, fresh_database) as is_kept,
+        StreamingProcess(
+            there.program("pg_basebackup"), *there.arguments(), "--no-password",
+            "--pgdata", "-", "--format", "tar", "--wal-method", "fetch", "--checkpoint", "fast",
+            environment=there.environment(),
+        ) as process,
+    ):  # fmt: skip
+        assert is_kept
         with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
             names = {member.name for member in archive}
         process.stdout.read()
