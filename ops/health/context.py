@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Self
@@ -25,6 +26,7 @@ _SETTINGS = """
     SET LOCAL lock_timeout = '1s'; SET LOCAL timezone = 'UTC'; SET LOCAL search_path = public;
     SET LOCAL row_security = off; SET LOCAL idle_in_transaction_session_timeout = 0
 """
+_INTERRUPT = 5.0  # seconds to reach the server for that
 
 
 class _Marking(psycopg.Cursor[tuple[Any, ...]]):
@@ -33,6 +35,16 @@ class _Marking(psycopg.Cursor[tuple[Any, ...]]):
     def execute(self, query: Any, params: Any = None, **how: Any) -> Self:
         """Run a query, marked."""
         return super().execute(marked(query), params, **how)
+
+
+@dataclass
+class _Read:
+    """What was read for all checks of a run."""
+
+    kept: dict[Callable[[Context], Any], Any] = field(default_factory=dict)
+    # Held while something is read: what two threads want at once is read by one of them. The same
+    # thread may hold it twice, for one thing is read out of another.
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
 
 class Context:
@@ -55,9 +67,17 @@ class Context:
         # What the check that is running now keeps for its next run; JSON.
         self.memory: dict[str, Any] = {}
         self.blindnesses: list[Blindness] = []
-        self._kept: dict[Callable[[Context], Any], Any] = {}
-        self._catalogue: Catalogue | None = None
+        self._read = _Read()
         self._connection: Connection | None = None
+
+    def twin(self) -> Context:
+        """Return another for the same run, with a connection of its own, for another thread.
+
+        What one of them has read for all checks the other has read, too.
+        """
+        other = Context(self.endpoint, self.now, limits=self.limits, deep=self.deep)
+        other._read = self._read
+        return other
 
     @property
     def connection(self) -> Connection:
@@ -95,17 +115,17 @@ class Context:
 
         A check that uses it is told to be blind for tables that another session had locked.
         """
-        if self._catalogue is None:
-            self._catalogue = Catalogue.read(self.connection)
-        if locked := self._catalogue.locked:
+        catalogue = self.once(_catalogue)
+        if locked := catalogue.locked:
             self.blind(f"Another session has locked {several(locked)}, which was not waited for.")
-        return self._catalogue
+        return catalogue
 
     def once[T](self, read: Callable[[Context], T]) -> T:
         """Return what a function reads, read once for all checks of the run."""
-        if read not in self._kept:
-            self._kept[read] = read(self)
-        found: T = self._kept[read]
+        with self._read.lock:
+            if read not in self._read.kept:
+                self._read.kept[read] = read(self)
+            found: T = self._read.kept[read]
         return found
 
     @cached_property
@@ -168,12 +188,22 @@ class Context:
         with self.connection.transaction():
             yield
 
+    def interrupt(self) -> None:
+        """Let the statement that another thread waits for end with an error."""
+        if (connection := self._connection) is not None:
+            with suppress(psycopg.Error):
+                connection.cancel_safe(timeout=_INTERRUPT)
+
     def close(self) -> None:
         """Let go of the connection; the next check opens another."""
         if self._connection is not None:
             with suppress(psycopg.Error):
                 self._connection.close()
         self._connection = None
+
+
+def _catalogue(context: Context) -> Catalogue:
+    return Catalogue.read(context.connection)
 
 
 def _milliseconds(seconds: float) -> int:

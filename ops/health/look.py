@@ -79,6 +79,8 @@ def look_at(
     finally:
         context.close()
         keeping.keep()
+    places = {check.name: place for place, check in enumerate(checks)}
+    outcomes.sort(key=lambda outcome: places[outcome.check.name])
     if keeping.not_kept:
         return Look(now, tuple(outcomes), tuple(keeping.changes), keeping.not_kept)
     return Look(now, tuple(outcomes), tuple(keeping.changes), "", _kept(checks))

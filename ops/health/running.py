@@ -1,15 +1,20 @@
-"""Running checks: one after the other, read-only, each within its time; none stops the rest."""
+"""Running checks, in one row or in two: read-only, each within its time; none stops the rest."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import psycopg
 from django.db import Error as DatabaseError
+from django.db import connections
 
 from ops.errors import OpsError
 from ops.health.context import Context
@@ -23,6 +28,9 @@ log = logging.getLogger(__name__)
 MOST = 100
 # What a check reports about itself goes by this; no object's name begins so.
 SELF = "!"
+# From so many checks on, a second connection and a thread pay.
+WORTH_TWO = 20
+_TICK = 0.2  # seconds between two looks at whether somebody cancelled
 
 
 @dataclass(frozen=True)
@@ -47,22 +55,94 @@ def run_checks(
     memories: dict[str, dict[str, Any]],
     progress: Progress,
 ) -> Iterator[Outcome]:
-    """Yield what each check came to, in order; `memories` is what each kept, by its name.
+    """Yield what each check came to, as they end; `memories` is what each kept, by its name.
 
     A check that fails, sees nothing or takes too long yields a finding that says so, and the next
     one runs. Raises CancelledError between two checks.
     """
     progress.phase("checking", len(checks), "checks")
+    waiting = deque(checks)
+    with ExitStack() as stack:
+        others: Iterator[Outcome | None] = iter(())
+        # What reads everything, however long it takes, is to be one session's work and no more.
+        if len(checks) >= WORTH_TWO and not context.deep:
+            others = stack.enter_context(_beside(waiting, context.twin(), memories))
+        for outcome in _lane(waiting.popleft, context, memories, progress.check):
+            yield outcome
+            progress.advance(1)
+        for other in others:
+            progress.check()
+            if other is not None:
+                yield other
+                progress.advance(1)
+
+
+def _lane(
+    take: Callable[[], Check],
+    context: Context,
+    memories: dict[str, dict[str, Any]],
+    before_each: Callable[[], None] = lambda: None,
+) -> Iterator[Outcome]:
+    """Run checks by one connection until there is none left to take."""
     unreachable = ""
-    for check in checks:
-        progress.check()
+    while True:
+        before_each()
+        try:
+            check = take()
+        except IndexError:
+            return
         if unreachable and not check.connects:
             yield _blind(check, [Blindness(unreachable)], 0.0)
         else:
             outcome = _run(check, context, dict(memories.get(check.name, {})))
             unreachable = _unreachable(context)
             yield outcome
-        progress.advance(1)
+
+
+@contextmanager
+def _beside(
+    waiting: deque[Check], context: Context, memories: dict[str, dict[str, Any]]
+) -> Iterator[Iterator[Outcome | None]]:
+    """Run checks from the other end of the row in a thread with its own connection.
+
+    While the server answers one, this process works on the other. Gives what they came to; None
+    whenever there was nothing new for a moment.
+    """
+    ended: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
+
+    def work() -> None:
+        try:
+            for outcome in _lane(waiting.pop, context, memories):
+                ended.put(outcome)
+            ended.put(None)
+        except BaseException as error:  # noqa: BLE001 (raised where the outcomes are asked for)
+            ended.put(error)
+        finally:
+            context.close()
+            connections.close_all()  # this thread's; a check may have asked Django's
+
+    def outcomes() -> Iterator[Outcome | None]:
+        while True:
+            try:
+                found = ended.get(timeout=_TICK)
+            except Empty:
+                yield None
+                continue
+            if found is None:
+                return
+            if isinstance(found, BaseException):
+                raise found
+            yield found
+
+    thread = threading.Thread(target=work, name="health: the second lane", daemon=True)
+    thread.start()
+    try:
+        yield outcomes()
+    finally:
+        waiting.clear()
+        while thread.is_alive():  # cancelled, or broken off by an error
+            context.interrupt()
+            thread.join(_TICK)
 
 
 def _run(check: Check, context: Context, memory: dict[str, Any]) -> Outcome:

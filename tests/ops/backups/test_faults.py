@@ -15,7 +15,6 @@ import stat
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,6 +45,7 @@ from ops.rls.router import as_owner_by_default
 from ops.runs import ask_to_cancel
 from srvc.environment import BASE_DIR
 from tests.harness import database
+from tests.harness.waiting import wait_until
 from tests.ops.backups.conftest import ASKER, SIGNING_KEY, Backups
 
 # More than all pipes and buffers between pg_dump and the storage hold together.
@@ -74,13 +74,6 @@ def take_with(act: Callable[[], None]) -> Backup:
 def much(backups: Backups) -> None:
     backups.execute(MUCH)
     backups.execute("ALTER TABLE public.much OWNER TO srvc_owner")
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)
 
 
 def dumps() -> list[psutil.Process]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import pytest
 from django.db import connections
 from django.utils import timezone
@@ -15,19 +12,13 @@ from ops.models import Run, RunKind, RunStatus
 from ops.models.runs import SILENCE
 from ops.progress import CancelledError
 from ops.runs import Asker, ask, ask_to_cancel, bury_silent_runs, record, running
+from tests.harness.waiting import wait_until
 from tests.ops.backups.conftest import ASKER, Backups
 
 
 @pytest.fixture
 def run(backups: Backups) -> Run:
     return ask(RunKind.BACKUP, "Full backup", by=ASKER)
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)
 
 
 def test_it_is_waiting_then_running_then_done(run: Run) -> None:
