@@ -18,6 +18,7 @@ from django.utils import timezone
 from ops.backups import keys
 from ops.backups.dbbackup import METADATA, metadata_name
 from ops.backups.errors import BackupError, BusyError, DamagedError, MissingObjectError
+from ops.backups.lock import given_back
 from ops.backups.manifest import LONGEST, Manifest, StoredObject, manifest_name
 from ops.backups.pins import copy_pin
 from ops.backups.vault import Vault
@@ -221,4 +222,5 @@ def _one_copy_at_a_time() -> Iterator[None]:
                 "Another copy is under way. Nothing was copied. The next backup makes up for what "
                 "is missing."
             )
-        yield
+        with given_back(connection):
+            yield

@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
+import psycopg
 from django.utils import timezone
 
 from ops.backups.errors import BusyError
@@ -44,8 +45,22 @@ def one_at_a_time(kind: str, run: Run) -> Iterator[Connection]:
         connection.execute("SET idle_session_timeout = 0")
         if not taken(connection, _CLASS, _SLOTS[BackupKind(kind)], lambda: _others(kind, run)):
             raise BusyError(_who(kind, run))
-        bury(_others(kind, run).filter(pk__in=_dead(kind, run)))
-        yield connection
+        with given_back(connection):
+            bury(_others(kind, run).filter(pk__in=_dead(kind, run)))
+            yield connection
+
+
+@contextmanager
+def given_back(connection: Connection) -> Iterator[None]:
+    """Give a session's advisory locks back in the end, before it hangs up.
+
+    The server notices a hang-up when it comes to it. Until then the next one would be refused.
+    """
+    try:
+        yield
+    finally:
+        with suppress(psycopg.Error):  # the session may be over, and its locks with it
+            connection.execute("SELECT pg_advisory_unlock_all()")
 
 
 def taken(

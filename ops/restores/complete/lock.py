@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from ops.backups.errors import BusyError
-from ops.backups.lock import KEPT_ALIVE, taken
+from ops.backups.lock import KEPT_ALIVE, given_back, taken
 from ops.models import Run, RunKind, RunStatus
 from ops.postgres.endpoint import Connection, Endpoint
 from ops.postgres.roles import MAINTENANCE_DATABASE
@@ -30,7 +30,8 @@ def one_restore_at_a_time(live: Endpoint, run: Run | None = None) -> Iterator[Co
         session.execute("SET idle_session_timeout = 0")
         if not taken(session, _CLASS, _number(live.database), lambda: _others(run)):
             raise BusyError(_who(live.database, run))
-        yield session
+        with given_back(session):
+            yield session
 
 
 def _number(database: str) -> int:

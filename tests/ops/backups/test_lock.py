@@ -47,6 +47,18 @@ def test_base_and_incremental_share_a_lock_and_others_do_not(backups: Backups) -
         pass
 
 
+def test_the_next_one_is_not_refused_while_the_server_has_yet_to_notice_the_end(
+    backups: Backups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = asked(BackupKind.FULL)
+    with monkeypatch.context() as patched, one_at_a_time(BackupKind.FULL, run) as session:
+        patched.setattr(session, "close", lambda: None)  # the end, as the server sees it so far
+    assert not session.closed
+    with one_at_a_time(BackupKind.FULL, run):
+        pass
+    session.close()
+
+
 def test_the_dead_are_buried_by_the_next(backups: Backups) -> None:
     dead = died(BackupKind.FULL, process=unused_process())
     # A number that was given to another process since: ours is younger than that run.
