@@ -189,7 +189,6 @@ def test_an_export_whose_process_died_says_what_that_means(backups: Backups) -> 
 
 def test_a_row_that_names_another_file_opens_none(browser: Browser, backups: Backups) -> None:
     secret = backups.var / "secret.tar"
-    backups.var.mkdir(exist_ok=True)
     secret.write_bytes(b"secret")
     with as_owner_by_default():
         run = ask("export", ADA, by=Asker("eve", "test"), arguments={"path": str(secret)})

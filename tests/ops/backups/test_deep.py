@@ -130,7 +130,6 @@ def test_a_killed_owner_takes_its_server_along_and_the_next_one_tidies(backups: 
 
 
 def test_a_folder_that_cannot_be_made_is_told(backups: Backups) -> None:
-    backups.var.mkdir(exist_ok=True)
     (backups.var / "scratch").write_text("in the way")
 
     with pytest.raises(BackupError, match="can't be used"), scratch():

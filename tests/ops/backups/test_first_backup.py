@@ -39,7 +39,6 @@ def test_one_that_was_taken_is_proven_and_then_none_is_wanted(backups: Backups) 
 
 
 def test_one_that_fails_is_a_line_and_is_wanted_again(backups: Backups) -> None:
-    backups.var.mkdir()
     backups.folder.write_text("a file where the storage's folder should be")
 
     process = started(backups)

@@ -205,7 +205,6 @@ def test_what_was_entered_but_not_removed_is_not_stored_twice(backups: Backups) 
 
 
 def test_segments_wait_while_the_storage_is_away(backups: Backups) -> None:
-    backups.var.mkdir(exist_ok=True)
     backups.folder.write_text("in the way")
 
     def mend(line: str) -> bool:
