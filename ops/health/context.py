@@ -26,7 +26,7 @@ _SETTINGS = """
     SET LOCAL lock_timeout = '1s'; SET LOCAL timezone = 'UTC'; SET LOCAL search_path = public;
     SET LOCAL row_security = off; SET LOCAL idle_in_transaction_session_timeout = 0
 """
-_INTERRUPT = 5.0  # seconds to reach the server for that
+_INTERRUPT = 5.0  # seconds to reach the server, which is to end a statement
 
 
 class _Marking(psycopg.Cursor[tuple[Any, ...]]):
