@@ -49,11 +49,15 @@ class Connector(PgDumpBinaryConnector):  # type: ignore[misc]
                     "A part of the database would be listed as if it were the whole. Nothing was "
                     "taken. Use manage.py backup --table."
                 )
-            spool = tempfile.SpooledTemporaryFile(  # noqa: SIM115 (django-dbbackup closes it)
+            spool = tempfile.SpooledTemporaryFile(  # noqa: SIM115 (django-dbbackup reads it)
                 max_size=dbbackup_settings.TMP_FILE_MAX_SIZE, dir=dbbackup_settings.TMP_DIR
             )
-            self.manifest = dbbackup.dump(spool)
-        spool.seek(0)
+            try:
+                self.manifest = dbbackup.dump(spool)
+                spool.seek(0)
+            except BaseException:
+                spool.close()
+                raise
         return spool
 
     def _restore_dump(self, dump: Any) -> None:

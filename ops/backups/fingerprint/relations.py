@@ -6,6 +6,7 @@ from ops.backups.fingerprint.sources import (
     collation,
     column,
     named,
+    options,
     ours,
     own,
     relation,
@@ -22,8 +23,8 @@ TABLES = f"""
       c.relforcerowsecurity, c.relreplident::text,
       (SELECT {relation("i.indexrelid")} FROM pg_index i
        WHERE i.indrelid = c.oid AND i.indisreplident AND c.relreplident = 'i'),
-      {sorted_texts("c.reloptions")},
-      (SELECT {sorted_texts("t.reloptions")} FROM pg_class t WHERE t.oid = c.reltoastrelid),
+      {options("c.reloptions")},
+      (SELECT {options("t.reloptions")} FROM pg_class t WHERE t.oid = c.reltoastrelid),
       (SELECT amname FROM pg_am WHERE pg_am.oid = c.relam),
       (SELECT spcname FROM pg_tablespace s WHERE s.oid = c.reltablespace),
       CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END,
@@ -50,7 +51,7 @@ COLUMNS = f"""
       -- Of a partition, told since PostgreSQL 17 only.
       CASE WHEN NOT c.relispartition THEN a.attidentity::text ELSE '' END, a.attgenerated::text,
       CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage::text END,
-      a.attcompression::text, nullif(a.attstattarget, -1), {sorted_texts("a.attoptions")},
+      a.attcompression::text, nullif(a.attstattarget, -1), {options("a.attoptions")},
       {sorted_texts("a.attfdwoptions")}
     {_FROM}
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -114,7 +115,7 @@ RULES = f"""
 
 VIEWS = f"""
     SELECT CASE c.relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, {_NAME},
-      pg_get_userbyid(c.relowner), {sorted_texts("c.reloptions")}, c.relispopulated,
+      pg_get_userbyid(c.relowner), {options("c.reloptions")}, c.relispopulated,
       (SELECT amname FROM pg_am WHERE pg_am.oid = c.relam), pg_get_viewdef(c.oid)
     {_FROM} WHERE c.relkind IN ('v', 'm') AND {_OURS}
 """

@@ -57,3 +57,16 @@ def collation(oid: str, usual: str) -> str:
 def sorted_texts(array: str) -> str:
     """Return an array of options in an order of its own."""
     return f'(SELECT array_agg(o ORDER BY o COLLATE "C") FROM unnest({array}) AS o)'
+
+
+def options(array: str) -> str:
+    """Return an array of storage options in an order of its own, without the server's own marks.
+
+    Names that begin with `pg_` are PostgreSQL's: a server may stamp objects with some, anew at each
+    creation (Debian's 15.20 writes `pg_attver=<number>` on every column), and pg_dump leaves them
+    out. No option that a user can set is called so.
+    """
+    return (
+        f'(SELECT array_agg(o ORDER BY o COLLATE "C") FROM unnest({array}) AS o'
+        " WHERE NOT starts_with(o, 'pg_'))"
+    )

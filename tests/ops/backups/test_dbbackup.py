@@ -30,6 +30,7 @@ from tests.ops.backups.conftest import ASKER, Backups
 from tests.ops.backups.gnupg import gnupg_home
 
 pytestmark = [
+    pytest.mark.usefixtures("forgiven_spools"),
     # It leaves files that it has read to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),

@@ -113,6 +113,39 @@ def test_rights_written_out_are_the_rights_an_object_begins_with() -> None:
         assert fingerprint(connection) == usual
 
 
+def test_marks_of_the_servers_own_are_no_definition() -> None:
+    """Debian's 15.20 stamps columns by itself; other servers are stamped here as it does."""
+    with copies.rolled_back(copies.everything()) as connection:
+        usual = fingerprint(connection)
+        connection.execute(
+            "UPDATE pg_attribute SET attoptions = '{pg_attver=1}' || coalesce(attoptions, '{}')"
+            " WHERE attrelid = 'customer'::regclass AND attnum > 0 AND attname <> 'id'"
+        )
+        connection.execute(
+            "UPDATE pg_class SET reloptions = coalesce(reloptions, '{}') || '{pg_relver=1}'::text[]"
+            " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm')"
+        )
+        assert fingerprint(connection) == usual
+        connection.execute("ALTER TABLE customer ALTER COLUMN id SET (n_distinct = -0.5)")
+        changed = fingerprint(connection).objects
+        assert [name for name in changed if changed[name] != usual.objects[name]] == [
+            "column public.customer.id"
+        ]
+
+
+def test_a_table_made_anew_is_defined_as_before() -> None:
+    with copies.rolled_back(copies.everything()) as connection:
+        made = "CREATE TABLE again (a int PRIMARY KEY, b text) WITH (fillfactor = 70)"
+        connection.execute(made)
+        connection.execute("ALTER TABLE again ALTER COLUMN a SET (n_distinct = 9)")
+        usual = fingerprint(connection)
+        connection.execute("DROP TABLE again")
+        connection.execute(made)
+        assert fingerprint(connection) != usual
+        connection.execute("ALTER TABLE again ALTER COLUMN a SET (n_distinct = 9)")
+        assert fingerprint(connection) == usual
+
+
 def test_an_invalid_index_does_not_count() -> None:
     with copies.rolled_back(copies.everything()) as connection:
         usual = fingerprint(connection)

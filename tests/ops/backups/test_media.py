@@ -199,6 +199,7 @@ def test_the_digest_does_not_depend_on_how_a_tar_was_made(uploads: Path, tmp_pat
 
 
 # It leaves the file that it has read open.
+@pytest.mark.usefixtures("forgiven_spools")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_django_dbbackup_unpacks_what_is_not_encrypted(
