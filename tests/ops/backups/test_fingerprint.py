@@ -242,6 +242,12 @@ def test_alternatives_within_alternatives_are_alternatives(written: str, meant: 
     assert canonical(meant) == meant
 
 
+def test_a_list_of_values_is_the_same_with_a_blank_before_it() -> None:
+    assert canonical("FROM ( VALUES (1)) v") == "FROM (VALUES (1)) v"
+    assert canonical("SELECT '( VALUES (1))'") == "SELECT '( VALUES (1))'"
+    assert canonical("( VALUES (' ( ')) (  ") == "(VALUES (' ( ')) (  "
+
+
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
