@@ -8,6 +8,7 @@ from typing import Any
 from ops.admin.chains import Chains
 from ops.admin.run_state import has_died
 from ops.admin.words import MEANINGS, ago, exactly, length, moment, size, state_tag, status_tag
+from ops.backups.proof import short_content
 from ops.models import Backup, BackupKind, BackupState
 
 _MOST_TABLES = 2_000
@@ -33,6 +34,7 @@ def detail(backup: Backup, now: dt.datetime) -> dict[str, Any]:
                 else each["name"],
                 "rows": each["rows"],
                 "content": each["content"],
+                "short_content": short_content(each["content"]),
             }
             for each in tables[:_MOST_TABLES]
         ],

@@ -53,7 +53,7 @@ def compare(
     `schema=False` leaves out definitions, of which a backup of single tables has only some. A
     database in use moves its sequences while it is dumped, and a recovered one skips some values:
     with `sequences_move` one that went on in its own direction is no difference, one that fell
-    behind still is.
+    behind still is, unless the proof says that it went back while it was dumped.
     """
     differences = list(_tables(expected.tables, found.tables))
     if sequences:
@@ -89,7 +89,7 @@ def _sequences(
         old, new = before.get(key), after.get(key)
         where = _name(key)
         if old is not None and new is not None:
-            if _position(old) != _position(new) and not (move and _went_on(old, new)):
+            if old.position != new.position and not (move and _may_stand(old, new)):
                 yield Difference("sequence", where, _stand(old), _stand(new))
         elif old is not None:
             yield Difference("missing sequence", where, _stand(old), ABSENT)
@@ -98,7 +98,7 @@ def _sequences(
 
 
 def _objects(expected: Fingerprint, found: Fingerprint) -> Iterator[Difference]:
-    before, after = expected.objects, found.objects
+    before, after = expected.beside(found), found.beside(expected)
     for key in sorted(before.keys() | after.keys()):
         if key not in after:
             yield Difference("missing object", key, before[key], ABSENT)
@@ -114,14 +114,8 @@ def _name(parts: tuple[str, str]) -> str:
     )
 
 
-def _position(sequence: SequenceProof) -> tuple[int, bool]:
-    return sequence.last_value, sequence.is_called
-
-
-def _went_on(old: SequenceProof, new: SequenceProof) -> bool:
-    """Whether it never gives out again what the old one had given out."""
-    steps = (new.last_value - old.last_value) * (1 if old.increment > 0 else -1)
-    return steps > 0 or (steps == 0 and new.is_called)
+def _may_stand(old: SequenceProof, new: SequenceProof) -> bool:
+    return old.may_go_back or old.went_on_to(new)
 
 
 def _stand(sequence: SequenceProof) -> str:

@@ -14,6 +14,11 @@ from dataclasses import dataclass, field
 _START = re.compile(
     rb'COPY (?P<schema>"(?:[^"]|"")+"|[^\s".]+)\.(?P<table>"(?:[^"]|"")+"|[^\s".]+) '
 )
+# Written before a table's rows. Where those go in by the root of its partitions (so pg_dump does it
+# with a hash of an enum, which differs elsewhere), only this tells whose they are.
+_HEADER = re.compile(
+    rb"-- Data for Name: (?P<table>.+); Type: TABLE DATA; Schema: (?P<schema>.+); Owner: .*"
+)
 _SETVAL = re.compile(
     rb"SELECT pg_catalog\.setval\('(?P<name>(?:[^']|'')+)', (?P<value>-?\d+),"
     rb" (?P<called>true|false)\);"
@@ -57,6 +62,7 @@ class DumpScanner:
     def __init__(self) -> None:
         self.contents = DumpContents()
         self._table: Name | None = None  # whose rows are coming
+        self._announced: Name | None = None  # the same, with blanks for line breaks in its name
         self._rows = 0
         self._tail = b""  # an unfinished line; within rows, the last bytes, already counted
         self._statement = b""  # lines of a statement that is not complete
@@ -100,15 +106,22 @@ class DumpScanner:
                     self._statement = b""
                 else:
                     self._statement += b"\n"
-            elif line.startswith(_LARGE_OBJECT):
-                rows = self.contents.rows
-                rows[_LARGE_OBJECTS] = rows.get(_LARGE_OBJECTS, 0) + 1
+            else:
+                self._remark(line)
             if self._table is not None:
                 # The line's own end stands for the one before the first row.
                 self._rows, self._tail = 0, b"\n"
                 return text[position:]
         self._tail = text[position:]
         return b""
+
+    def _remark(self, line: bytes) -> None:
+        """Take a line that belongs to no statement of ours."""
+        if line.startswith(_LARGE_OBJECT):
+            rows = self.contents.rows
+            rows[_LARGE_OBJECTS] = rows.get(_LARGE_OBJECTS, 0) + 1
+        elif header := _HEADER.fullmatch(line):
+            self._announced = (_text(header["schema"]), _text(header["table"]))
 
     def _understood(self) -> bool:
         """Take a complete statement; False when lines are missing."""
@@ -118,7 +131,10 @@ class DumpScanner:
             if not statement.endswith(b" FROM stdin;") or statement.count(b'"') % 2:
                 return False
             if found is not None:
-                self._table = (_identifier(found["schema"]), _identifier(found["table"]))
+                named = (_identifier(found["schema"]), _identifier(found["table"]))
+                by_root = self._announced not in {None, as_announced(named)}
+                self._table = self._announced if by_root else named
+                self._announced = None
             return True
         setval = _SETVAL.fullmatch(statement)
         if setval is not None:
@@ -127,6 +143,12 @@ class DumpScanner:
                 key = (_unquoted(name["schema"]), _unquoted(name["name"]))
                 self.contents.sequences[key] = (int(setval["value"]), setval["called"] == b"true")
         return statement.endswith(b");") and statement.count(b"'") % 2 == 0
+
+
+def as_announced(name: Name) -> Name:
+    """Return a name as pg_restore writes it into its comments."""
+    schema, table = (part.replace("\n", " ").replace("\r", " ") for part in name)
+    return schema, table
 
 
 def _identifier(written: bytes) -> str:

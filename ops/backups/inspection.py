@@ -14,7 +14,7 @@ from django.core.files.storage import FileSystemStorage
 from ops.backups import keys
 from ops.backups.comparison import compare
 from ops.backups.dumpreading import DumpFound, DumpReading, made_by, restore_program
-from ops.backups.dumpscan import DumpContents
+from ops.backups.dumpscan import DumpContents, as_announced
 from ops.backups.errors import DamagedError, KeyMissingError, StorageError
 from ops.backups.fingerprint import Fingerprint
 from ops.backups.incoming import Sink, receive
@@ -200,7 +200,12 @@ def _wrong_contents(kind: str, proof: Proof, contents: DumpContents) -> Iterator
     sequences = proof.sequences
     if kind == BackupKind.TABLES:  # it brings the sequences that belong to its tables
         sequences = [each for each in sequences if (each.schema, each.name) in contents.sequences]
-    rows = dict(contents.rows)
+    known = {(each.schema, each.name) for each in tables}
+    announced = {as_announced(name): name for name in known}
+    rows = {
+        name if name in known else announced.get(name, name): count
+        for name, count in contents.rows.items()
+    }
     if any(_is_large_objects(each) for each in tables):
         rows.setdefault((LARGE_OBJECTS.schema, LARGE_OBJECTS.name), 0)
     found = Proof(

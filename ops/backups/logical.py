@@ -21,6 +21,7 @@ from ops.backups import keys, visible
 from ops.backups.fingerprint import (
     Fingerprint,
     database_properties,
+    dumped,
     extensions,
     fingerprint,
     roles,
@@ -31,7 +32,7 @@ from ops.backups.naming import BackupName, new_name
 from ops.backups.outgoing import Upload
 from ops.backups.proof import Proof
 from ops.backups.prover import Prover, largest_first, proving
-from ops.backups.proving import sequence_proofs
+from ops.backups.proving import sequence_proofs, settled
 from ops.backups.selection import LARGE_OBJECTS, Table
 from ops.backups.snapshot import Snapshot, snapshot
 from ops.backups.vault import Vault
@@ -48,6 +49,7 @@ LOCK_WAIT = 30.0  # seconds pg_dump and the proof wait for a lock that a schema 
 FINISH = 600.0  # seconds a program may take to end after its output has
 # What went wrong, in pg_dump's words: it adds hints and the command, which say less.
 _CAUSE = re.compile(r"(?:error|Error message from server): +(.+)")
+LEFT_OUT = "left_out"  # in a manifest's details: what is in the database and not in its dump
 _WITH_ALL_ROWS = {BackupKind.FULL, BackupKind.DATA}
 _ONLY = {BackupKind.SCHEMA: ["--schema-only"], BackupKind.DATA: ["--data-only"]}
 
@@ -85,7 +87,10 @@ def take_logical(
 
     def look_beside(connection: Connection) -> None:
         """Read what nobody has to wait for before the dump can begin."""
-        schema.append(fingerprint(connection))
+        definitions, left_out = dumped(fingerprint(connection), connection)
+        schema.append(definitions)
+        if left_out:
+            details[LEFT_OUT] = left_out
         roles_sql.append(_roles_sql(endpoint, dump_roles))
         if request.kind in _WITH_ALL_ROWS and (seen := visible.record(connection)):
             details[visible.DETAIL] = seen
@@ -112,6 +117,7 @@ def take_logical(
             progress.phase("dumping", _expected_bytes(request.kind, seen), "bytes")
             with proving(connect, seen, look_beside, tables, jobs=request.jobs) as prover:
                 stored = _store(request, seen, name, vault, endpoint, dump, prover, progress)
+            sequences = settled(seen.connection, sequences) if sequences else []
         proof = Proof(prover.proofs, sequences, schema[0])
     return Manifest(
         name=str(name),

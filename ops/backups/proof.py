@@ -33,6 +33,14 @@ class TableProof:
     content: str  # 32 hexadecimal digits
 
 
+def short_content(content: str) -> str:
+    """Return the digits of a table's content that tell it from another's.
+
+    It is a sum of 64-bit numbers in 128 bits: the first half is its sign, and some carried bits.
+    """
+    return content[-12:]
+
+
 @dataclass(frozen=True)
 class SequenceProof:
     """Where a sequence stands."""
@@ -42,6 +50,18 @@ class SequenceProof:
     last_value: int
     is_called: bool
     increment: int = 1
+    # It started over or was set back while it was dumped: where it stood in the dump, nobody knows.
+    may_go_back: bool = False
+
+    @property
+    def position(self) -> tuple[int, bool]:
+        """What of it moves."""
+        return self.last_value, self.is_called
+
+    def went_on_to(self, later: SequenceProof) -> bool:
+        """Whether it never gives out again, later, what it had given out."""
+        steps = (later.last_value - self.last_value) * (1 if self.increment > 0 else -1)
+        return steps > 0 or (steps == 0 and later.is_called)
 
 
 @dataclass(frozen=True)

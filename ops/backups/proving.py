@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import batched
 
 import psycopg
@@ -66,6 +67,30 @@ def sequence_proofs(connection: Connection) -> list[SequenceProof]:
     Sequences know no snapshot: in use, they are ahead of the rows of one. Read them before a dump
     begins, and a restored one is never behind.
     """
+    return [proof for proof, _values in _sequences(connection)]
+
+
+def settled(connection: Connection, before: Sequence[SequenceProof]) -> list[SequenceProof]:
+    """Return the sequences' proofs from before a dump, once it ended: some went back meanwhile.
+
+    One that cycles, or that somebody set back, may stand in the dump wherever it has been.
+    """
+    after = {_by_name(proof): (proof, values) for proof, values in _sequences(connection)}
+    found = []
+    for old in before:
+        new, values = after.get(_by_name(old), (old, None))
+        # Of few values, the same one may have come by several times.
+        moved = old.position != new.position or (values is not None and values < _FEW)
+        back = moved and (values is not None or not old.went_on_to(new))
+        found.append(replace(old, may_go_back=back))
+    return found
+
+
+_FEW = 1_000
+
+
+def _sequences(connection: Connection) -> list[tuple[SequenceProof, int | None]]:
+    """Return every sequence, and after how many values it starts over; None: it never does."""
     with _told(connection, "the sequences"), pinned(connection):
         found = connection.execute(_SEQUENCES).fetchall()
         values: dict[int, tuple[int, bool]] = {}
@@ -74,17 +99,19 @@ def sequence_proofs(connection: Connection) -> list[SequenceProof]:
                 sql.SQL("SELECT {}::int8, last_value, is_called FROM {}").format(
                     sql.Literal(number), sql.Identifier(schema, name)
                 )
-                for number, schema, name, _increment in some
+                for number, schema, name, *_ in some
             )
             values |= {row[0]: row[1:] for row in connection.execute(query).fetchall()}
     return [
-        SequenceProof(schema, name, *values[number], increment)
-        for number, schema, name, increment in found
+        (SequenceProof(schema, name, *values[number], increment), count)
+        for number, schema, name, increment, count in found
     ]
 
 
 _SEQUENCES = """
-    SELECT c.oid::int8, n.nspname, c.relname, s.seqincrement
+    SELECT c.oid::int8, n.nspname, c.relname, s.seqincrement,
+      CASE WHEN s.seqcycle THEN
+        least(1e9, (s.seqmax::numeric - s.seqmin) / abs(s.seqincrement::numeric))::int8 END
     FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
     JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'

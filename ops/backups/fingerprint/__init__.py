@@ -7,14 +7,12 @@ internal numbers, so it survives a dump and a restore, also on another major ver
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 from ops.backups.fingerprint import code, others, relations, rights
 from ops.backups.fingerprint.canonical import canonical, unqualified
+from ops.backups.fingerprint.dumped import dumped
+from ops.backups.fingerprint.model import Fingerprint, digest_of
 from ops.backups.fingerprint.properties import database_properties, extensions, roles
 from ops.backups.pinned import Connection, pinned
 
@@ -22,40 +20,18 @@ __all__ = [
     "Fingerprint",
     "database_properties",
     "definitions",
+    "dumped",
     "extensions",
     "fingerprint",
     "roles",
 ]
 
-# One for all: json.dumps() would make another for each of thousands of objects.
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
 _QUERIES = (*relations.QUERIES, *code.QUERIES, *others.QUERIES, *rights.QUERIES)
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """A digest of each object's definition, by kind and name ("table public.crm_customer")."""
-
-    objects: dict[str, str]  # 16 hexadecimal digits each
-
-    @cached_property
-    def digest(self) -> str:
-        """One digest over all of them."""
-        return _digest(sorted(self.objects.items()))
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it for a manifest."""
-        return {"digest": self.digest, "objects": dict(sorted(self.objects.items()))}
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Self:
-        """Return the fingerprint that as_json() wrote."""
-        return cls(objects=dict(document["objects"]))
 
 
 def fingerprint(connection: Connection) -> Fingerprint:
     """Return a database's fingerprint. It takes a fraction of a second, and no right on any row."""
-    return Fingerprint({key: _digest(facts) for key, facts in definitions(connection).items()})
+    return Fingerprint({key: digest_of(facts) for key, facts in definitions(connection).items()})
 
 
 def definitions(connection: Connection) -> dict[str, list[Any]]:
@@ -74,7 +50,3 @@ def _canonical(fact: Any) -> Any:
     if isinstance(fact, list):
         return [_canonical(each) for each in fact]
     return canonical(fact) if isinstance(fact, str) else fact
-
-
-def _digest(facts: object) -> str:
-    return hashlib.blake2b(_JSON.encode(facts).encode(), digest_size=8).hexdigest()

@@ -2,7 +2,8 @@
 
 `status IN ('a', 'b')` on a varchar column is written as an array cast as a whole, and after a dump
 and a restore as an array of casts. `(a, b) IS DISTINCT FROM (c, d)` is written as pairs of
-alternatives in brackets of their own, and after that as a plain list of alternatives. A view of one
+alternatives in brackets of their own, and after that as a plain list of alternatives. A list of
+VALUES in brackets gets a blank before it when it was read from such a definition. A view of one
 table names the table before each column up to PostgreSQL 15, and not any more since 16.
 """
 
@@ -31,6 +32,8 @@ def canonical(definition: str) -> str:
         definition = _moved(_words(definition))
     if any(joint in definition for joint in (") OR ", " OR (", ") AND ", " AND (")):
         definition = _flattened(definition)
+    if "( VALUES " in definition:
+        definition = _closed_up(_words(definition))
     return definition
 
 
@@ -54,6 +57,15 @@ def unqualified(view: str) -> str:
 
 def _words(text: str) -> list[str]:
     return _WORD.findall(text)
+
+
+def _closed_up(words: list[str]) -> str:
+    """Return it without the blank between a bracket and VALUES."""
+    return "".join(
+        word
+        for index, word in enumerate(words)
+        if not (word == " " and words[index - 1 : index] == ["("] and words[index + 1] == "VALUES")
+    )
 
 
 def _flattened(definition: str) -> str:

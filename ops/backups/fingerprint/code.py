@@ -43,7 +43,8 @@ TYPES = f"""
       (SELECT array_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum e
        WHERE e.enumtypid = t.oid),
       CASE WHEN t.typtype = 'd' THEN array[format_type(t.typbasetype, t.typtypmod),
-        t.typnotnull::text, t.typdefault, {collation("t.typcollation", "b.typcollation")}] END,
+        t.typnotnull::text, pg_get_expr(t.typdefaultbin, 0),
+        {collation("t.typcollation", "b.typcollation")}] END,
       (SELECT array_agg(format('%I %s %s', k.conname, pg_get_constraintdef(k.oid), k.convalidated)
          ORDER BY k.conname COLLATE "C")
        FROM pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c'),
@@ -61,7 +62,8 @@ TYPES = f"""
         t.typreceive::text, t.typsend::text, t.typmodin::text, t.typmodout::text,
         t.typanalyze::text, t.typsubscript::text, t.typlen::text, t.typbyval::text,
         t.typalign::text, t.typstorage::text, t.typcategory::text, t.typispreferred::text,
-        t.typdelim::text, t.typdefault, format_type(nullif(t.typelem, 0), NULL)] END
+        t.typdelim::text, coalesce(pg_get_expr(t.typdefaultbin, 0), t.typdefault),
+        format_type(nullif(t.typelem, 0), NULL)] END
     FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
     LEFT JOIN pg_type b ON b.oid = t.typbasetype
     WHERE {ours("n")} AND {own("pg_type", "t.oid")} AND t.typtype IN ('b', 'c', 'd', 'e', 'r')
@@ -71,10 +73,17 @@ TYPES = f"""
         OR EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
 """
 
+# A type that was named and never made. pg_dump brings it where something speaks of it.
+SHELL_TYPES = f"""
+    SELECT 'shell type', {named("n", "t.typname")}, pg_get_userbyid(t.typowner)
+    FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+    WHERE {ours("n")} AND {own("pg_type", "t.oid")} AND NOT t.typisdefined
+"""
+
 EVENT_TRIGGERS = f"""
     SELECT 'event trigger', format('%I', e.evtname), pg_get_userbyid(e.evtowner), e.evtevent,
       e.evtfoid::regproc::text, e.evtenabled::text, {sorted_texts("e.evttags")}
     FROM pg_event_trigger e WHERE {own("pg_event_trigger", "e.oid")}
 """
 
-QUERIES = (SCHEMAS, FUNCTIONS, TYPES, EVENT_TRIGGERS)
+QUERIES = (SCHEMAS, FUNCTIONS, TYPES, SHELL_TYPES, EVENT_TRIGGERS)

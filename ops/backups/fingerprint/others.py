@@ -1,8 +1,23 @@
-"""The rarer kinds: publications, foreign servers, operators, casts, collations, text search."""
+"""The rarer kinds: extensions, publications, servers, operators, casts, collations, text search."""
 
 from __future__ import annotations
 
 from ops.backups.fingerprint.sources import FIRST_OF_OURS, named, ours, own, relation, sorted_texts
+
+
+def _beside_catalogue(namespace: str, name: str) -> str:
+    """Return an object's name, with its schema where that is another than PostgreSQL's own."""
+    return (
+        f"CASE WHEN {namespace}.nspname = 'pg_catalog' THEN {name}::text"
+        f" ELSE {named(namespace, name)} END"
+    )
+
+
+# A dump does not bring plpgsql, which every database begins with, nor who owns an extension.
+EXTENSIONS = """
+    SELECT 'extension', format('%I', e.extname), e.extnamespace::regnamespace::text, e.extversion
+    FROM pg_extension e WHERE e.extname <> 'plpgsql'
+"""
 
 _PUBLISHED = f"""ARRAY(
     SELECT {relation("r.prrelid")} || coalesce(' columns ' ||
@@ -63,15 +78,21 @@ OPERATORS = f"""
       AND o.oprcode <> 0
 """
 
+_MEMBER_OPERATORS = """ARRAY(
+    SELECT format('%s %s%s%s', o.amopopr::regoperator, o.amopstrategy, o.amoppurpose,
+        (SELECT format(' by %I.%I', sn.nspname, s.opfname) FROM pg_opfamily s
+         JOIN pg_namespace sn ON sn.oid = s.opfnamespace WHERE s.oid = o.amopsortfamily))
+    FROM pg_amop o WHERE o.amopfamily = f.oid)"""
+# A function may serve other types than those it takes.
+_MEMBER_FUNCTIONS = """ARRAY(
+    SELECT format('%s %s for %s, %s', p.amproc::regprocedure, p.amprocnum,
+        p.amproclefttype::regtype, p.amprocrighttype::regtype)
+    FROM pg_amproc p WHERE p.amprocfamily = f.oid)"""
+
 OPERATOR_FAMILIES = f"""
     SELECT 'operator family', {named("n", "f.opfname")} || ' using ' || a.amname,
       pg_get_userbyid(f.opfowner),
-      (SELECT array_agg(o.amopopr::regoperator::text || ' ' || o.amopstrategy || o.amoppurpose::text
-         ORDER BY o.amopopr::regoperator::text COLLATE "C", o.amopstrategy)
-       FROM pg_amop o WHERE o.amopfamily = f.oid),
-      (SELECT array_agg(p.amproc::regprocedure::text || ' ' || p.amprocnum
-         ORDER BY p.amproc::regprocedure::text COLLATE "C", p.amprocnum)
-       FROM pg_amproc p WHERE p.amprocfamily = f.oid)
+      {sorted_texts(_MEMBER_OPERATORS)}, {sorted_texts(_MEMBER_FUNCTIONS)}
     FROM pg_opfamily f JOIN pg_namespace n ON n.oid = f.opfnamespace
     JOIN pg_am a ON a.oid = f.opfmethod
     WHERE {ours("n")} AND {own("pg_opfamily", "f.oid")}
@@ -116,19 +137,20 @@ CONVERSIONS = f"""
 
 SEARCH_CONFIGURATIONS = f"""
     SELECT 'text search configuration', {named("n", "c.cfgname")}, pg_get_userbyid(c.cfgowner),
-      p.prsname,
+      {_beside_catalogue("pn", "p.prsname")},
       (SELECT array_agg(m.maptokentype || ' ' || m.mapseqno || ' ' || m.mapdict::regdictionary
          ORDER BY m.maptokentype, m.mapseqno) FROM pg_ts_config_map m WHERE m.mapcfg = c.oid)
     FROM pg_ts_config c JOIN pg_namespace n ON n.oid = c.cfgnamespace
-    JOIN pg_ts_parser p ON p.oid = c.cfgparser
+    JOIN pg_ts_parser p ON p.oid = c.cfgparser JOIN pg_namespace pn ON pn.oid = p.prsnamespace
     WHERE {ours("n")} AND {own("pg_ts_config", "c.oid")}
 """
 
 SEARCH_DICTIONARIES = f"""
     SELECT 'text search dictionary', {named("n", "d.dictname")}, pg_get_userbyid(d.dictowner),
-      t.tmplname, d.dictinitoption
+      {_beside_catalogue("tn", "t.tmplname")}, d.dictinitoption
     FROM pg_ts_dict d JOIN pg_namespace n ON n.oid = d.dictnamespace
     JOIN pg_ts_template t ON t.oid = d.dicttemplate
+    JOIN pg_namespace tn ON tn.oid = t.tmplnamespace
     WHERE {ours("n")} AND {own("pg_ts_dict", "d.oid")}
 """
 
@@ -149,7 +171,7 @@ NAMES_ONLY = " UNION ALL ".join(
 )
 
 QUERIES = (
-    PUBLICATIONS, SUBSCRIPTIONS, WRAPPERS, SERVERS, USER_MAPPINGS, OPERATORS, OPERATOR_FAMILIES,
-    OPERATOR_CLASSES, CASTS, COLLATIONS, CONVERSIONS, SEARCH_CONFIGURATIONS, SEARCH_DICTIONARIES,
-    LANGUAGES, NAMES_ONLY,
+    EXTENSIONS, PUBLICATIONS, SUBSCRIPTIONS, WRAPPERS, SERVERS, USER_MAPPINGS, OPERATORS,
+    OPERATOR_FAMILIES, OPERATOR_CLASSES, CASTS, COLLATIONS, CONVERSIONS, SEARCH_CONFIGURATIONS,
+    SEARCH_DICTIONARIES, LANGUAGES, NAMES_ONLY,
 )  # fmt: skip

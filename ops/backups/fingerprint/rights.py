@@ -108,10 +108,13 @@ RELATION_COMMENTS = f"""
     GROUP BY d.objoid
 """
 
+# Large objects are content: dumps of definitions alone don't bring them, and not what is said of
+# them either.
 OTHER_COMMENTS = f"""
     SELECT 'comment on ' || o.type, o.identity, d.description
     FROM pg_description d, pg_identify_object(d.classoid, d.objoid, 0) AS o
-    WHERE d.classoid <> 'pg_class'::regclass AND {_OURS} AND coalesce(o.schema, '') !~ '^pg_temp'
+    WHERE d.classoid NOT IN ('pg_class'::regclass, 'pg_largeobject'::regclass) AND {_OURS}
+      AND coalesce(o.schema, '') !~ '^pg_temp'
     UNION ALL
     SELECT 'comment on schema', 'public', d.description
     FROM pg_description d JOIN pg_namespace n ON n.oid = d.objoid

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from ops.backups.comparison import compare
 from ops.backups.fingerprint import (
     Fingerprint,
     database_properties,
@@ -14,6 +15,7 @@ from ops.backups.fingerprint import (
     roles,
 )
 from ops.backups.fingerprint.canonical import canonical, unqualified
+from ops.backups.proof import Proof
 from tests.harness import database
 from tests.ops.backups import copies
 
@@ -161,6 +163,33 @@ def test_extensions_come_with_their_versions() -> None:
         assert list(extensions(connection)) == ["btree_gist", "pg_trgm", "plpgsql"]
 
 
+def test_an_extension_in_another_schema_or_of_another_version_is_another_one() -> None:
+    with copies.rolled_back(copies.everything()) as connection:
+        usual = fingerprint(connection).objects["extension pg_trgm"]
+        connection.execute("CREATE SCHEMA apart; ALTER EXTENSION pg_trgm SET SCHEMA apart")
+        moved = fingerprint(connection).objects["extension pg_trgm"]
+        connection.execute(
+            "ALTER EXTENSION pg_trgm SET SCHEMA public;"
+            "UPDATE pg_extension SET extversion = '0.1' WHERE extname = 'pg_trgm'"
+        )
+        older = fingerprint(connection).objects["extension pg_trgm"]
+    assert len({usual, moved, older}) == 3
+
+
+def test_what_an_older_release_told_otherwise_is_compared_by_name() -> None:
+    now = Fingerprint(
+        {"table a.b": "1", "domain a.c": "2", "type a.d": "3", "extension e": "4", "view a.v": "9"}
+    )
+    then = Fingerprint.from_json(
+        {"objects": {"table a.b": "1", "domain a.c": "x", "view a.v": "8", "subscription s": "5"}}
+    )
+    differing = [
+        (each.what, each.where)
+        for each in compare(Proof([], [], then), Proof([], [], now), sequences=False)
+    ]
+    assert differing == [("extra object", "type a.d"), ("schema", "view a.v")]
+
+
 def test_roles_are_told_with_what_they_may() -> None:
     with copies.rolled_back(copies.everything()) as connection:
         found = roles(connection)
@@ -244,6 +273,12 @@ def test_a_cast_array_is_an_array_of_casts(written: str, meant: str) -> None:
 def test_alternatives_within_alternatives_are_alternatives(written: str, meant: str) -> None:
     assert canonical(written) == meant
     assert canonical(meant) == meant
+
+
+def test_a_list_of_values_is_the_same_with_a_blank_before_it() -> None:
+    assert canonical("FROM ( VALUES (1)) v") == "FROM (VALUES (1)) v"
+    assert canonical("SELECT '( VALUES (1))'") == "SELECT '( VALUES (1))'"
+    assert canonical("( VALUES (' ( ')) (  ") == "(VALUES (' ( ')) (  "
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from ops.backups.errors import BackupError
-from ops.backups.proof import Proof, SequenceProof, TableProof
+from ops.backups.proof import Proof, SequenceProof, TableProof, short_content
 from ops.backups.proving import SMALL, TOGETHER, sequence_proofs, table_proof
 from ops.backups.proving import table_proofs as proofs_of
 from ops.backups.selection import LARGE_OBJECTS, Table, all_tables
@@ -289,3 +289,10 @@ def test_a_proof_survives_json_and_does_not_depend_on_order(connection: Connecti
     again = Proof.from_json(proof.as_json())
     assert again.as_json() == proof.as_json()
     assert again.fingerprint == proof.fingerprint
+
+
+def test_the_short_content_tells_tables_apart(connection: Connection) -> None:
+    tables = [each for each in copies.proof_of(connection).tables if each.rows]
+    assert len(tables) > 5
+    assert len({short_content(each.content) for each in tables}) == len(tables)
+    assert not {short_content(each.content) for each in tables} & {"0" * 12, "f" * 12}

@@ -39,6 +39,17 @@ COPY public.without_columns  FROM stdin;
 \.
 
 
+--
+-- Data for Name: by hash 1; Type: TABLE DATA; Schema: odd "schema"; Owner: srvc_owner
+--
+
+-- load via partition root public.by_mood
+COPY public.by_mood (mood) FROM stdin;
+sad
+happy
+\.
+
+
 SELECT pg_catalog.lo_open('16400', 131072);
 SELECT pg_catalog.lowrite(0, '\x00');
 SELECT pg_catalog.lo_close(0);
@@ -51,6 +62,7 @@ ROWS = {
     ("public", "empty"): 0,
     ('odd "schema"', "a\ntable.with (dots)"): 1,
     ("public", "without_columns"): 2,
+    ('odd "schema"', "by hash 1"): 2,
     ("pg_catalog", "pg_largeobject"): 1,
 }
 SEQUENCES = {

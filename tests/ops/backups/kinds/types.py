@@ -1,0 +1,85 @@
+"""Types, sequences, operators, collations, text search, statistics."""
+
+# One line each: a table is read like a table.
+# ruff: noqa: E501
+# fmt: off
+
+from tests.ops.backups.kinds.kind import Kind
+
+TYPES = (
+    Kind("domain", "CREATE DOMAIN d AS int", "ALTER DOMAIN d SET NOT NULL"),
+    Kind("domain_checks", "CREATE DOMAIN d AS text CONSTRAINT long CHECK (length(VALUE) > 1) CHECK (VALUE <> 'x')", "ALTER DOMAIN d DROP CONSTRAINT long"),
+    Kind("domain_check_not_valid", "CREATE DOMAIN d AS int; CREATE TABLE t (a d); INSERT INTO t VALUES (-1); ALTER DOMAIN d ADD CONSTRAINT positive CHECK (VALUE > 0) NOT VALID", "DELETE FROM t; ALTER DOMAIN d VALIDATE CONSTRAINT positive"),
+    Kind("domain_not_null", "CREATE DOMAIN d AS int NOT NULL", "ALTER DOMAIN d DROP NOT NULL"),
+    Kind("domain_default_constant", "CREATE DOMAIN d AS text DEFAULT 'it''s'", "ALTER DOMAIN d SET DEFAULT 'x'"),
+    Kind("domain_default_sequence", "CREATE SEQUENCE s; CREATE DOMAIN d AS int DEFAULT nextval('s'); CREATE TABLE t (a d)", "ALTER DOMAIN d DROP DEFAULT"),
+    Kind("domain_default_enum", "CREATE TYPE e AS ENUM ('x', 'y'); CREATE DOMAIN d AS e DEFAULT 'x'", "ALTER DOMAIN d SET DEFAULT 'y'"),
+    Kind("domain_default_own_function", "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE DOMAIN d AS int DEFAULT f() + 1", "ALTER DOMAIN d SET DEFAULT f()"),
+    Kind("domain_default_own_type", "CREATE TYPE r AS (x int); CREATE DOMAIN d AS r[] DEFAULT ARRAY[ROW(1)::r]", "ALTER DOMAIN d DROP DEFAULT"),
+    Kind("domain_default_regclass", "CREATE TABLE u (); CREATE DOMAIN d AS regclass DEFAULT 'u'::regclass", "ALTER DOMAIN d DROP DEFAULT"),
+    Kind("domain_collation", 'CREATE DOMAIN d AS text COLLATE "C"', 'DROP DOMAIN d; CREATE DOMAIN d AS text COLLATE "POSIX"'),
+    Kind("domain_own_collation", "CREATE COLLATION c (LOCALE = 'C'); CREATE DOMAIN d AS varchar(9) COLLATE c", "DROP DOMAIN d"),
+    Kind("domain_of_a_domain", "CREATE DOMAIN c AS int CHECK (VALUE > 0); CREATE DOMAIN d AS c CHECK (VALUE < 9)", "ALTER DOMAIN d DROP CONSTRAINT d_check"),
+    Kind("domain_of_an_array", "CREATE DOMAIN d AS int[] CHECK (cardinality(VALUE) < 4); CREATE TABLE t (a d); INSERT INTO t VALUES ('{1,2}')", "ALTER DOMAIN d DROP CONSTRAINT d_check"),
+    Kind("domain_of_a_composite", "CREATE TYPE r AS (x int, y int); CREATE DOMAIN d AS r CHECK ((VALUE).x < (VALUE).y)", "ALTER DOMAIN d DROP CONSTRAINT d_check"),
+    Kind("domain_check_of_own_function", "CREATE FUNCTION f(int) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT $1 > 0'; CREATE DOMAIN d AS int CHECK (f(VALUE))", "ALTER DOMAIN d DROP CONSTRAINT d_check"),
+    Kind("enum", "CREATE TYPE e AS ENUM ('x', 'it''s', 'ü', '')", "ALTER TYPE e RENAME VALUE 'x' TO 'z'"),
+    Kind("enum_empty", "CREATE TYPE e AS ENUM ()", "DROP TYPE e"),
+    Kind("enum_reordered", "CREATE TYPE e AS ENUM ('b', 'c'); ALTER TYPE e ADD VALUE 'a' BEFORE 'b'; ALTER TYPE e ADD VALUE 'bb' AFTER 'b'", "ALTER TYPE e RENAME VALUE 'bb' TO 'q'"),
+    Kind("composite", 'CREATE TYPE r AS (x int, y text COLLATE "C", z numeric(5,2)[])', "ALTER TYPE r DROP ATTRIBUTE y"),
+    Kind("composite_empty", "CREATE TYPE r AS ()", "ALTER TYPE r ADD ATTRIBUTE x int"),
+    Kind("composite_altered", "CREATE TYPE r AS (x int, y int); ALTER TYPE r DROP ATTRIBUTE x; ALTER TYPE r ADD ATTRIBUTE z text", "ALTER TYPE r RENAME ATTRIBUTE z TO w"),
+    Kind("composite_comment", "CREATE TYPE r AS (x int); COMMENT ON TYPE r IS 'a'; COMMENT ON COLUMN r.x IS 'b'", "COMMENT ON COLUMN r.x IS 'c'"),
+    Kind("range", "CREATE TYPE g AS RANGE (SUBTYPE = float8, SUBTYPE_DIFF = float8mi); CREATE TABLE t (a g); INSERT INTO t VALUES ('[1.5,2)')", "DROP TYPE g CASCADE; CREATE TYPE g AS RANGE (SUBTYPE = float8)"),
+    Kind("range_collation", 'CREATE TYPE g AS RANGE (SUBTYPE = text, COLLATION = "C", SUBTYPE_OPCLASS = text_pattern_ops)', 'DROP TYPE g; CREATE TYPE g AS RANGE (SUBTYPE = text, COLLATION = "C")'),
+    Kind("range_named_multirange", "CREATE TYPE g AS RANGE (SUBTYPE = date, MULTIRANGE_TYPE_NAME = many); CREATE TABLE t (a many); INSERT INTO t VALUES ('{[2024-01-01,2024-02-01)}')", "DROP TYPE g CASCADE"),
+    Kind("range_of_own_type", "CREATE DOMAIN d AS int; CREATE FUNCTION f(int, int) RETURNS float8 IMMUTABLE LANGUAGE sql AS 'SELECT ($1 - $2)::float8'; CREATE TYPE g AS RANGE (SUBTYPE = int, SUBTYPE_DIFF = f)", "DROP TYPE g"),
+    Kind("shell_type", "CREATE TYPE s", "DROP TYPE s", refused="type"),
+    Kind("base_type", "CREATE TYPE s; CREATE FUNCTION s_in(cstring) RETURNS s IMMUTABLE STRICT LANGUAGE internal AS 'int4in'; CREATE FUNCTION s_out(s) RETURNS cstring IMMUTABLE STRICT LANGUAGE internal AS 'int4out'; CREATE TYPE s (INPUT = s_in, OUTPUT = s_out, LIKE = int4, DEFAULT = '42', DELIMITER = ';', CATEGORY = 'n'); CREATE TABLE t (a s); INSERT INTO t VALUES ('7')", "ALTER TYPE s OWNER TO srvc_member", refused="type"),
+    Kind("type_of_a_table_in_use", "CREATE TABLE t (a int); CREATE FUNCTION f(t) RETURNS int LANGUAGE sql AS 'SELECT $1.a'; CREATE TABLE u (x t)", "DROP FUNCTION f"),
+)
+
+SEQUENCES = (
+    Kind("sequence", "CREATE SEQUENCE s; SELECT nextval('s'), nextval('s')", "ALTER SEQUENCE s INCREMENT 2"),
+    Kind("sequence_untouched", "CREATE SEQUENCE s START 5", "ALTER SEQUENCE s START 6"),
+    Kind("sequence_descending", "CREATE SEQUENCE s INCREMENT -2; SELECT nextval('s'), nextval('s')", "ALTER SEQUENCE s INCREMENT -3"),
+    Kind("sequence_options", "CREATE SEQUENCE s AS smallint INCREMENT 3 MINVALUE -9 MAXVALUE 90 START 3 CACHE 7 CYCLE", "ALTER SEQUENCE s NO CYCLE"),
+    Kind("sequence_at_its_end", "CREATE SEQUENCE s MAXVALUE 2; SELECT nextval('s'), nextval('s')", "ALTER SEQUENCE s MAXVALUE 3"),
+    Kind("sequence_turned_over", "CREATE SEQUENCE s MAXVALUE 3 CYCLE; SELECT nextval('s') FROM generate_series(1, 5)", "ALTER SEQUENCE s MAXVALUE 4"),
+    Kind("sequence_set_and_not_called", "CREATE SEQUENCE s; SELECT setval('s', 77, false)", "ALTER SEQUENCE s CACHE 2"),
+    Kind("sequence_of_largest_values", "CREATE SEQUENCE s MINVALUE -9223372036854775808 MAXVALUE 9223372036854775807; SELECT setval('s', 9223372036854775807)", "ALTER SEQUENCE s CACHE 2"),
+    Kind("sequence_owned", "CREATE TABLE t (a int); CREATE SEQUENCE s OWNED BY t.a", "ALTER SEQUENCE s OWNED BY NONE"),
+    Kind("sequence_unlogged", "CREATE UNLOGGED SEQUENCE s", "ALTER SEQUENCE s SET LOGGED"),
+    Kind("sequence_odd_name", "CREATE SEQUENCE \"Odd 'one\"\"; s\"; SELECT setval('\"Odd ''one\"\"; s\"', 5)", "ALTER SEQUENCE \"Odd 'one\"\"; s\" CACHE 2"),
+    Kind("sequence_rights", "CREATE SEQUENCE s; GRANT USAGE ON SEQUENCE s TO srvc_member; GRANT SELECT, UPDATE ON SEQUENCE s TO srvc_admin WITH GRANT OPTION", "REVOKE UPDATE ON SEQUENCE s FROM srvc_admin"),
+)
+
+OPERATORS = (
+    Kind("operator", "CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)", "DROP OPERATOR === (int, int)"),
+    Kind("operator_of_own_function", "CREATE FUNCTION f(text, int) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT repeat($1, $2)'; CREATE OPERATOR *** (LEFTARG = text, RIGHTARG = int, FUNCTION = f)", "DROP OPERATOR *** (text, int)"),
+    Kind("operator_prefix", "CREATE OPERATOR @#@ (RIGHTARG = int, FUNCTION = int4abs)", "DROP OPERATOR @#@ (NONE, int)"),
+    Kind("operator_properties", "CREATE OPERATOR <<>> (LEFTARG = int, RIGHTARG = int, FUNCTION = int4ne, COMMUTATOR = <<>>, NEGATOR = ====, RESTRICT = neqsel, JOIN = neqjoinsel); CREATE OPERATOR ==== (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq, COMMUTATOR = ====, NEGATOR = <<>>, RESTRICT = eqsel, JOIN = eqjoinsel, HASHES, MERGES)", "ALTER OPERATOR ==== (int, int) SET (RESTRICT = NONE)"),
+    Kind("operator_in_use", "CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq); CREATE TABLE t (a int CHECK (a OPERATOR({k}.===) 1)); CREATE VIEW v AS SELECT 1 OPERATOR({k}.===) 2 AS x; INSERT INTO t VALUES (1)", "DROP VIEW v"),
+    Kind("operator_class", "CREATE OPERATOR CLASS c FOR TYPE int USING btree AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 btint4cmp(int, int); CREATE TABLE t (a int); CREATE INDEX i ON t (a c)", "ALTER OPERATOR CLASS c USING btree OWNER TO srvc_member", refused="operator class"),
+    Kind("operator_family", "CREATE OPERATOR FAMILY f USING btree; ALTER OPERATOR FAMILY f USING btree ADD OPERATOR 1 < (int, bigint), FUNCTION 1 (int, bigint) btint48cmp(int, bigint)", "ALTER OPERATOR FAMILY f USING btree DROP FUNCTION 1 (int, bigint)", refused="operator family"),
+    Kind("operator_class_for_ordering", "CREATE OPERATOR CLASS c FOR TYPE point USING gist AS OPERATOR 15 <-> (point, point) FOR ORDER BY float_ops, FUNCTION 1 gist_point_consistent(internal, point, smallint, oid, internal), FUNCTION 2 gist_box_union(internal, internal), FUNCTION 5 gist_box_penalty(internal, internal, internal), FUNCTION 6 gist_box_picksplit(internal, internal), FUNCTION 7 gist_box_same(box, box, internal), STORAGE box", "ALTER OPERATOR FAMILY c USING gist DROP OPERATOR 15 (point, point)", refused="operator class"),
+    Kind("cast_with_function", "CREATE TYPE r AS (x int); CREATE FUNCTION f(r) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1.x'; CREATE CAST (r AS int) WITH FUNCTION f(r) AS ASSIGNMENT", "DROP CAST (r AS int)"),
+    Kind("cast_by_text", "CREATE TYPE e AS ENUM ('x'); CREATE CAST (text AS e) WITH INOUT AS IMPLICIT", "DROP CAST (text AS e); CREATE CAST (text AS e) WITH INOUT"),
+    Kind("cast_binary", "CREATE TYPE e AS RANGE (SUBTYPE = int); CREATE CAST (e AS int4range) WITHOUT FUNCTION", "DROP CAST (e AS int4range)", refused="cast"),
+    Kind("collation_libc", "CREATE COLLATION c (LOCALE = 'C'); CREATE TABLE t (a text COLLATE c)", "DROP TABLE t; DROP COLLATION c"),
+    Kind("collation_copied", 'CREATE COLLATION "my POSIX" FROM "POSIX"', 'DROP COLLATION "my POSIX"'),
+    Kind("collation_builtin", "CREATE COLLATION c (PROVIDER = builtin, LOCALE = 'C.UTF-8')", "DROP COLLATION c", since=17),
+    Kind("conversion", "CREATE CONVERSION c FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8", "DROP CONVERSION c"),
+    Kind("conversion_default", "CREATE DEFAULT CONVERSION c FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8", "DROP CONVERSION c"),
+    Kind("search_configuration", "CREATE TEXT SEARCH CONFIGURATION c (PARSER = default); ALTER TEXT SEARCH CONFIGURATION c ADD MAPPING FOR asciiword, word WITH english_stem, simple", "ALTER TEXT SEARCH CONFIGURATION c DROP MAPPING FOR word"),
+    Kind("search_configuration_copied", "CREATE TEXT SEARCH CONFIGURATION c (COPY = english); CREATE TABLE t (a text, b tsvector GENERATED ALWAYS AS (to_tsvector('{k}.c', a)) STORED); CREATE INDEX i ON t USING gin (to_tsvector('{k}.c', a)); INSERT INTO t VALUES ('some words')", "ALTER TEXT SEARCH CONFIGURATION c ALTER MAPPING FOR word WITH simple"),
+    Kind("search_dictionary", "CREATE TEXT SEARCH DICTIONARY d (TEMPLATE = snowball, LANGUAGE = german, STOPWORDS = german)", "ALTER TEXT SEARCH DICTIONARY d (STOPWORDS)"),
+    Kind("search_dictionary_in_a_configuration", "CREATE TEXT SEARCH DICTIONARY d (TEMPLATE = simple, ACCEPT = false); CREATE TEXT SEARCH CONFIGURATION c (PARSER = default); ALTER TEXT SEARCH CONFIGURATION c ADD MAPPING FOR word WITH d, simple", "ALTER TEXT SEARCH DICTIONARY d (ACCEPT = true)"),
+    Kind("search_template", "CREATE TEXT SEARCH TEMPLATE x (INIT = dsimple_init, LEXIZE = dsimple_lexize)", "DROP TEXT SEARCH TEMPLATE x", refused="text search template"),
+    Kind("search_parser", "CREATE TEXT SEARCH PARSER x (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, LEXTYPES = prsd_lextype)", "DROP TEXT SEARCH PARSER x", refused="text search parser"),
+    Kind("statistics_dependencies", "CREATE TABLE t (a int, b int); CREATE STATISTICS s (dependencies) ON a, b FROM t", "DROP STATISTICS s"),
+    Kind("statistics_all_kinds", "CREATE TABLE t (a int, b int); CREATE STATISTICS s (ndistinct, mcv) ON a, b FROM t; ALTER STATISTICS s SET STATISTICS 500", "ALTER STATISTICS s SET STATISTICS 600"),
+    Kind("statistics_of_expressions", "CREATE TABLE t (a text, b int); CREATE STATISTICS s ON lower(a), (b * 2) FROM t; CREATE STATISTICS u ON (b + 1) FROM t; COMMENT ON STATISTICS s IS 'x'", "DROP STATISTICS u"),
+    Kind("language", "CREATE LANGUAGE {k} HANDLER plpgsql_call_handler INLINE plpgsql_inline_handler VALIDATOR plpgsql_validator", "ALTER LANGUAGE {k} OWNER TO srvc_member", refused="language"),
+    Kind("access_method", "CREATE ACCESS METHOD {k} TYPE TABLE HANDLER heap_tableam_handler; CREATE TABLE t (a int) USING {k}; INSERT INTO t VALUES (1)", "DROP TABLE t", refused="access method"),
+)
