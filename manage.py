@@ -4,14 +4,15 @@
 import os
 import sys
 
-from srvc import environment
+from srvc import command_line, environment
 
 
 def main() -> None:
     try:
-        environment.choose_by_arguments(sys.argv)
+        sys.argv = command_line.choose_environment(sys.argv)
     except environment.EnvironmentNameError as error:
-        sys.exit(f"srvc: {error}")
+        sys.stderr.write(f"srvc: {error}\n")
+        sys.exit(command_line.status_of_wrong_usage(sys.argv))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "srvc.settings")
     from django.core.management import execute_from_command_line
 

@@ -1,14 +1,14 @@
 """Which environment this process is, and its variables.
 
 Development reads `.env`; every other environment reads `.env.NAME`, where NAME comes from
-`SRVC_ENV` or from an operator command's first argument. Real environment variables win over files.
+`SRVC_ENV` or from the command line (`srvc.command_line`). Real
+environment variables win over files.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import environ
@@ -16,44 +16,6 @@ import environ
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEVELOPMENT = "development"
 PRODUCTION = "production"
-# Commands whose first argument may name the environment they work on (`manage.py provision
-# staging`), and the words that mean something else there. Listed here, because the settings depend
-# on the environment before any command is loaded.
-OPERATOR_COMMANDS: dict[str, tuple[str, ...]] = {
-    "provision": (),
-    "backup": (),
-    "backups": ("show", "pin", "unpin", "delete", "cancel"),
-    "verify": (),
-    "backupkeys": (),
-    "walreceiver": (),
-    "watch": (),
-    "restore": (),
-    "restorepoint": (),
-    "recover": (),
-    "exportaccount": (),
-    "importaccount": (),
-    "drill": (),
-    "smoketest": (),
-    "health": (),
-    "dbstatus": (),
-    "inspect": (),
-    "explain": (),
-    "dblogs": (),
-    "dbping": (),
-}
-# … and those whose first argument may be something else as well: a backup by any part of its name,
-# a table, a statement.
-_ON_SOMETHING = (
-    "verify",
-    "restore",
-    "restorepoint",
-    "recover",
-    "exportaccount",
-    "importaccount",
-    "drill",
-    "inspect",
-    "explain",
-)
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 _ASSIGNMENT = re.compile(r"(?:export )?[A-Za-z_][A-Za-z_0-9]*=")
 
@@ -78,18 +40,6 @@ def environment_name() -> str:
     return _valid(os.environ.get("SRVC_ENV", "").strip() or DEVELOPMENT, "SRVC_ENV")
 
 
-def choose_by_arguments(arguments: Sequence[str]) -> None:
-    """Let `manage.py COMMAND ENVIRONMENT` pick the environment, before the settings are loaded.
-
-    Raises EnvironmentNameError when the name given there, or in `SRVC_ENV`, can be none.
-    """
-    match arguments:
-        case [_, command, name, *_] if _names_environment(command, name):
-            os.environ["SRVC_ENV"] = _valid(name, f"manage.py {command}: the environment")
-        case _:
-            environment_name()
-
-
 def environment_file(name: str) -> Path:
     """The file that holds an environment's variables; `SRVC_ENV_FILE` names another one."""
     if named := os.environ.get("SRVC_ENV_FILE"):
@@ -98,9 +48,10 @@ def environment_file(name: str) -> Path:
 
 
 def known_environments() -> list[str]:
-    """The environments that have a file here."""
-    files = (file.name.removeprefix(".env.") for file in BASE_DIR.glob(".env.*"))
-    return sorted({DEVELOPMENT} | {name for name in files if _NAME.fullmatch(name)} - {"example"})
+    """The environments that are there: development, those with a file, and what SRVC_ENV says."""
+    names = {file.name.removeprefix(".env.") for file in BASE_DIR.glob(".env.*")} - {"example"}
+    names.add(os.environ.get("SRVC_ENV", "").strip())
+    return sorted({DEVELOPMENT} | {name for name in names if _NAME.fullmatch(name)})
 
 
 def load(name: str) -> environ.Env:
@@ -120,14 +71,6 @@ def load(name: str) -> environ.Env:
             f"environment that is there: {', '.join(known_environments())}."
         )
     return environ.Env()
-
-
-def _names_environment(command: str, word: str) -> bool:
-    if command not in OPERATOR_COMMANDS or word.startswith("-"):
-        return False
-    if command in _ON_SOMETHING:
-        return word in known_environments() or word == os.environ.get("SRVC_ENV")
-    return word not in OPERATOR_COMMANDS[command]
 
 
 def _valid(name: str, source: str) -> str:

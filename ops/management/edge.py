@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from types import FrameType
 
 import psycopg
 from django.conf import settings
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error
 
 from ops.errors import OpsError
@@ -20,14 +21,22 @@ FAILED, USAGE, BUSY, INTERRUPTED = 1, 2, 4, 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def require_environment(command: str, wanted: str | None) -> None:
-    """Refuse to work on another environment than the one whose settings are loaded."""
-    if wanted and wanted != settings.ENVIRONMENT:
-        raise CommandError(
-            f"These are the settings of {settings.ENVIRONMENT}, not of {wanted}. Nothing was "
-            f"changed. Run: manage.py {command} {wanted}",
-            returncode=USAGE,
-        )
+def describe(parser: CommandParser, command: str) -> None:
+    """Print a command's help as it is written, and how the environment is named."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    mention_environment(parser, command)
+
+
+def mention_environment(parser: CommandParser, command: str) -> None:
+    """Say how the environment is named, in a command's help.
+
+    That word is taken off the command line before the settings are loaded (srvc/command_line.py);
+    no command parses it.
+    """
+    parser.epilog = (
+        f"The environment stands first or last: manage.py {command} production …\n"
+        "Without it SRVC_ENV says which, else it is development."
+    )
 
 
 def require_settings(*prefixes: str) -> None:

@@ -48,11 +48,12 @@ class RestoreRequest(_Request):
 
 @dataclass(frozen=True)
 class RecoverRequest(_Request):
-    """A partial recovery. At most one of `backup`, `moment` and `csv` is set; none: the newest."""
+    """A partial recovery. At most one of `backup`, `file`, `moment` and `csv`; none: the newest."""
 
     _tuples: ClassVar[tuple[str, ...]] = ("tables", "columns", "csv", "keys")
 
     backup: str = ""
+    file: str = ""  # path of a dump that SRVC did not make, or whose manifest lies beside it
     moment: str = ""
     csv: tuple[str, ...] = ()  # TABLE=FILE, the guide's way
     tables: tuple[str, ...] = ()  # names, or schema.name

@@ -45,47 +45,12 @@ def test_what_can_be_no_name_is_refused(monkeypatch: pytest.MonkeyPatch, name: s
 
 def test_manage_py_tells_a_bad_name_in_one_line() -> None:
     done = manage("check", SRVC_ENV="Prod!")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
         "srvc: SRVC_ENV='Prod!' is no environment's name (lower-case letters, digits, - and _). "
         "Nothing was started. Name one such as staging or production.\n"
     )
-
-
-def test_an_operator_commands_first_argument_picks_the_environment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("SRVC_ENV", "development")
-    environment.choose_by_arguments(["manage.py", "provision", "staging"])
-    assert os.environ["SRVC_ENV"] == "staging"
-    monkeypatch.setenv("SRVC_ENV", "development")
-    for arguments in (
-        ["manage.py"],
-        ["manage.py", "provision"],
-        ["manage.py", "provision", "--sql"],
-        ["manage.py", "migrate", "crm"],
-        ["manage.py", "backups", "show", "12"],
-        ["manage.py", "verify", "srvc-production-2026-11-22-010000-full-0a1b2c"],
-        ["manage.py", "verify", "0a1b2c"],
-    ):
-        environment.choose_by_arguments(arguments)
-        assert os.environ["SRVC_ENV"] == "development"
-    with pytest.raises(environment.EnvironmentNameError, match=r"manage\.py provision: the envir"):
-        environment.choose_by_arguments(["manage.py", "provision", "Staging"])
-
-
-def test_the_environment_comes_before_what_a_command_does_there(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(environment, "known_environments", lambda: ["development", "staging"])
-    for arguments in (
-        ["manage.py", "backups", "staging", "show", "12"],
-        ["manage.py", "verify", "staging", "--latest"],
-    ):
-        monkeypatch.setenv("SRVC_ENV", "development")
-        environment.choose_by_arguments(arguments)
-        assert os.environ["SRVC_ENV"] == "staging"
 
 
 def test_a_file_gives_values_and_real_variables_win(

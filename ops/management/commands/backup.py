@@ -17,7 +17,7 @@ from ops.errors import OpsError
 from ops.management.edge import (
     BUSY,
     USAGE,
-    require_environment,
+    describe,
     require_settings,
     stopped_by_signals,
     told_plainly,
@@ -53,8 +53,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument("environment", nargs="?", help="such as production (default: SRVC_ENV)")
+        describe(parser, "backup")
         kinds = parser.add_mutually_exclusive_group()
         for name, (kind, text) in _KINDS.items():
             kinds.add_argument(
@@ -86,7 +85,6 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        require_environment("backup", options["environment"])
         require_settings("BACKUP_", "DATABASE_")
         with as_owner_by_default(), told_plainly():
             try:

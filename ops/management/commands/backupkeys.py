@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,14 +13,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ops.backups.keymaking import make_identity
 from ops.backups.keyreport import KeyReport, Recipient, key_report
-from ops.management.edge import FAILED, USAGE, require_environment, told_plainly
+from ops.management.edge import FAILED, USAGE, describe, told_plainly
 from ops.rls.router import as_owner_by_default
 
 _HELP = """\
 Show whom backups are encrypted to, which of them can be opened here, and what is risky.
 
-  backupkeys [ENVIRONMENT]                       how things stand
-  backupkeys [ENVIRONMENT] --new                 make a key; its secret half is a file to take away
+  backupkeys          how things stand
+  backupkeys --new    make a key; its secret half is a file to take away
 
 A secret half is never shown. Exit status: 0 all set, 1 no backup can be taken, 2 wrong usage.
 """
@@ -32,14 +31,12 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument("environment", nargs="?", help="such as staging (default: SRVC_ENV)")
+        describe(parser, "backupkeys")
         parser.add_argument("--new", action="store_true", help="make a key")
         parser.add_argument("--output", type=Path, help="where to write its secret half")
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        require_environment("backupkeys", options["environment"])
         if options["output"] and not options["new"]:
             raise CommandError("--output belongs to --new. Nothing was done.", returncode=USAGE)
         with told_plainly(), as_owner_by_default():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from ops.backups.retention import Pruned, ask_to_prune, delete_backup, plan_prun
 from ops.management import backup_tables
 from ops.management.edge import (
     USAGE,
-    require_environment,
+    describe,
     require_settings,
     stopped_by_signals,
     told_plainly,
@@ -42,8 +41,7 @@ List backups and how much is known about each.
   backups --prune [--dry-run]       delete what the plan no longer keeps, after a question
   backups --rebuild                 read the catalogue anew from the storage
 
-ID is the number in the list, a backup's name, or a part of it that no other has. The environment
-comes first: `backups production show 12`.
+ID is the number in the list, a backup's name, or a part of it that no other has.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 """
@@ -55,10 +53,8 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument(
-            "words", nargs="*", metavar="[ENVIRONMENT] [VERB ID]", help=", ".join(_VERBS)
-        )
+        describe(parser, "backups")
+        parser.add_argument("words", nargs="*", metavar="VERB ID", help=", ".join(_VERBS))
         parser.add_argument("--kind", choices=BackupKind.values, help="list this kind alone")
         parser.add_argument("--state", choices=BackupState.values, help="list this state alone")
         parser.add_argument("--limit", type=int, default=50, help="list so many at most (50)")
@@ -71,8 +67,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        environment, verb, target = _parsed(options["words"])
-        require_environment("backups", environment)
+        verb, target = _parsed(options["words"])
         if verb and (options["prune"] or options["rebuild"]):
             raise CommandError(f"{verb} goes alone. Nothing was done.", returncode=USAGE)
         if options["dry_run"] and not options["prune"]:
@@ -218,11 +213,9 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps(document, ensure_ascii=False, indent=2))
 
 
-def _parsed(words: list[str]) -> tuple[str | None, str, str]:
-    """Return environment, verb and target. Raises CommandError."""
-    rest = list(words)
-    environment = rest.pop(0) if rest and rest[0] not in _VERBS else None
-    verb = rest.pop(0) if rest else ""
+def _parsed(words: list[str]) -> tuple[str, str]:
+    """Return verb and target. Raises CommandError."""
+    verb, *rest = words or [""]
     if verb and verb not in _VERBS:
         raise CommandError(
             f"{verb!r} is none of {', '.join(_VERBS)}. Nothing was done.", returncode=USAGE
@@ -232,7 +225,7 @@ def _parsed(words: list[str]) -> tuple[str | None, str, str]:
             f"`backups {verb}` takes one {'RUN' if verb == 'cancel' else 'ID'}. Nothing was done.",
             returncode=USAGE,
         )
-    return environment, verb, rest[0] if rest else ""
+    return verb, rest[0] if rest else ""
 
 
 def _as_json(backup: Backup) -> dict[str, Any]:

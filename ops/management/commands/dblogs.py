@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -16,7 +15,7 @@ from ops.health.serverlog.entries import LEVELS, Entry
 from ops.health.serverlog.reading import Log, follow, read
 from ops.health.serverlog.sources import server_log
 from ops.health.serverlog.summary import summarize
-from ops.management.edge import USAGE, require_environment, require_settings, told_plainly
+from ops.management.edge import USAGE, describe, require_settings, told_plainly
 from ops.management.log_tables import show_entry, summary_report
 from ops.management.reporting import as_json, console, dump, show
 from ops.rls.router import as_owner_by_default
@@ -31,7 +30,6 @@ statements are masked.
   dblogs --summary --since 7d   equal messages once: how often, since when
   dblogs --follow             as it is written, until Ctrl-C
   dblogs --file old.log       a file from elsewhere: plain, .csv (csvlog) or .json (jsonlog)
-  dblogs production           the environment comes first
 
 With --json a message is a line; with --summary all is one document.
 
@@ -46,8 +44,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument("environment", nargs="?", help="whose settings are meant to be loaded")
+        describe(parser, "dblogs")
         parser.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
         parser.add_argument("--level", choices=LEVELS, default="warning", help="default: warning")
         parser.add_argument(
@@ -58,7 +55,6 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        require_environment("dblogs", options["environment"])
         if options["summary"] and options["follow"]:
             raise CommandError(
                 "A summary is of what is there. Nothing was shown; leave out --follow.",

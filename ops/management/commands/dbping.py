@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, cast
@@ -13,7 +12,7 @@ from ops.management.edge import (
     FAILED,
     INTERRUPTED,
     USAGE,
-    require_environment,
+    describe,
     require_settings,
     told_plainly,
 )
@@ -29,7 +28,6 @@ replication), and tell how long the steps take: the name (DNS), the network (TCP
 TLS, the sign-in, a query. Where a step fails, why that usually is and what to do next.
 
   dbping                     four times each
-  dbping production          of another environment
   dbping --count 100         as often; Ctrl-C ends it with what there is
   dbping --json              for programs; times in milliseconds
 
@@ -45,8 +43,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument("environment", nargs="?", help="whose settings are meant to be loaded")
+        describe(parser, "dbping")
         parser.add_argument("--count", type=int, default=4, metavar="N", help="tries of each login")
         parser.add_argument(
             "--timeout",
@@ -58,7 +55,6 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        require_environment("dbping", options["environment"])
         require_settings("DATABASE_")
         _require("--count", options["count"], 1, _MOST)
         _require("--timeout", options["timeout"], 0.01, 600)

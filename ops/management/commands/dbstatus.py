@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -11,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.health.inspection.status import Fact, status
-from ops.management.edge import require_environment, require_settings, told_plainly
+from ops.management.edge import describe, require_settings, told_plainly
 from ops.management.reporting import console, dump, printable
 from ops.rls.router import as_owner_by_default
 
@@ -29,12 +28,10 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument("environment", nargs="?", help="whose settings are meant to be loaded")
+        describe(parser, "dbstatus")
         parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        require_environment("dbstatus", options["environment"])
         require_settings("DATABASE_")
         now = timezone.now()
         with as_owner_by_default(), told_plainly():

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from typing import IO, Any, cast
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ops.management import backup_tables, drill_tables
 from ops.management.edge import (
     FAILED,
     USAGE,
-    require_environment,
+    describe,
     require_settings,
     stopped_by_signals,
     told_plainly,
@@ -38,7 +36,6 @@ must be true of the data, and the application itself. The live database is left 
   drill --to "2026-11-22 14:05"  a moment: a time, a WAL position, or a restore point's name
   drill --to now                 this moment: a row is written before and after it, and looked for
   drill --list                   what drills came to, and how things stand
-  drill production --latest      the environment comes first
 
 Exit status: 0 passed, which means that every step was tried and held; 1 failed; 2 nothing was
 wrong, but some step could not be tried, or refused, or wrong usage; 130 interrupted.
@@ -51,8 +48,8 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument("words", nargs="*", metavar="[ENVIRONMENT] [BACKUP]")
+        describe(parser, "drill")
+        parser.add_argument("words", nargs="*", metavar="BACKUP")
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--latest", action="store_true", help="the newest one (the default)")
         which.add_argument("--random", action="store_true", help="any good one")
@@ -62,9 +59,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        words = list(options["words"])
-        if words and words[0] == settings.ENVIRONMENT:
-            require_environment("drill", words.pop(0))
+        words = options["words"]
         choices = [f"--{name}" for name in ("latest", "random", "to", "list") if options[name]]
         if len(words) > 1 or (words and choices):
             raise CommandError(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import IO, Any, cast
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ops.health.inspection.explaining import explain
-from ops.management.edge import USAGE, require_environment, require_settings, told_plainly
+from ops.management.edge import USAGE, describe, require_settings, told_plainly
 from ops.management.explain_tables import explanation_as_json, show_explanation
 from ops.management.reporting import console, dump
 from ops.rls.router import as_owner_by_default
@@ -37,8 +35,8 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument("words", nargs="*", metavar="[ENVIRONMENT] SQL")
+        describe(parser, "explain")
+        parser.add_argument("words", nargs="*", metavar="SQL")
         parser.add_argument("--file", type=Path, metavar="FILE", help="read the statement there")
         parser.add_argument("--analyze", action="store_true", help="execute it, and roll back")
         parser.add_argument("--as", dest="member", default="", metavar="EMAIL", help="whose rows")
@@ -48,9 +46,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        words = list(options["words"])
-        if words and words[0] == settings.ENVIRONMENT:
-            require_environment("explain", words.pop(0))
+        words = options["words"]
         if len(words) + bool(options["file"]) != 1:
             raise CommandError(
                 "One statement, in quotes, or --file, or - for standard input. Nothing was "

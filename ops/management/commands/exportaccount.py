@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import IO, Any, cast
@@ -10,7 +9,7 @@ from typing import IO, Any, cast
 from django.core.management.base import BaseCommand, CommandParser
 
 from ops.management.edge import (
-    require_environment,
+    describe,
     require_settings,
     stopped_by_signals,
     told_plainly,
@@ -41,17 +40,15 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        describe(parser, "exportaccount")
         parser.add_argument("account", metavar="EMAIL", help="e-mail address of its owner")
         parser.add_argument("file", type=Path, metavar="FILE", help="which must not exist yet")
-        parser.add_argument("environment", nargs="?", help="whose settings are meant to be loaded")
         parser.add_argument(
             "--with-passwords", action="store_true", help="take the hashes of passwords along"
         )
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        require_environment("exportaccount", options["environment"])
         require_settings("BACKUP_AGE_", "DATABASE_")
         err = cast("IO[str]", self.stderr._out)
         with (

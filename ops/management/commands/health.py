@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import IO, Any, cast
 
@@ -18,7 +17,7 @@ from ops.health.verdict import Exit, nagios, nagios_line, status
 from ops.management import health_tables
 from ops.management.edge import (
     INTERRUPTED,
-    require_environment,
+    describe,
     require_settings,
     stopped_by_signals,
     told_plainly,
@@ -40,7 +39,6 @@ Look at the database: what is wrong, since when, and what to do. It reads only, 
   health --check orphans --deep           one check, with all the time it wants
   health --nagios                         one line for a monitoring system
   health --list                           which checks there are
-  health production                       the environment comes first
 
 Exit status: 0 nothing at or above --fail-on, 1 warnings (or info, with --fail-on info), 2 critical,
 or the database can't be reached; 64 wrong usage; 130 interrupted. What could not be seen is a
@@ -54,8 +52,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument("environment", nargs="?", help="whose settings are meant to be loaded")
+        describe(parser, "health")
         parser.add_argument(
             "--area", action="append", default=[], metavar="AREA", help=", ".join(Area.values)
         )
@@ -110,7 +107,6 @@ class Command(BaseCommand):
 
     def _checks(self, options: dict[str, Any], wrong: Exit) -> list[Check]:
         try:
-            require_environment("health", options["environment"])
             require_settings("DATABASE_")
             found = chosen(options["area"], options["check"])
         except (CommandError, HealthError) as error:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import IO, Any, cast
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
@@ -14,7 +12,7 @@ from ops.health.inspection.report import Report
 from ops.health.inspection.reports import REPORTS
 from ops.health.inspection.table import table
 from ops.health.inspection.tables import tables
-from ops.management.edge import USAGE, require_environment, require_settings, told_plainly
+from ops.management.edge import USAGE, describe, require_settings, told_plainly
 from ops.management.reporting import as_json, console, dump, show
 from ops.rls.router import as_owner_by_default
 
@@ -29,7 +27,6 @@ Look into the database. It reads only, and waits for no lock.
   inspect --report indexes    size and use of indexes        … bloat        room that is wasted
   inspect --report vacuum     when it came, when it is due   … roles        who may what
   inspect --report traffic    what is read and written       … replication  who receives
-  inspect production jobs     the environment comes first
 
 Exit status: 0 shown, 1 it can't be shown, 2 wrong usage.
 """
@@ -40,15 +37,13 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument("words", nargs="*", metavar="[ENVIRONMENT] [TABLE]")
+        describe(parser, "inspect")
+        parser.add_argument("words", nargs="*", metavar="TABLE")
         parser.add_argument("--report", choices=sorted(REPORTS), help="a report on all of them")
         parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        words = list(options["words"])
-        if words and words[0] == settings.ENVIRONMENT:
-            require_environment("inspect", words.pop(0))
+        words = options["words"]
         if len(words) > 1 or (words and options["report"]):
             raise CommandError(
                 f"One table or one report at a time. Nothing was shown; leave out {words[-1]}.",

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.core.management.commands import migrate
 
+from ops.management.edge import mention_environment
 from ops.rls.router import OWNER_ALIAS, as_owner_by_default
 
 
@@ -15,6 +16,7 @@ class Command(migrate.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
+        mention_environment(parser, "migrate")
         parser.set_defaults(database=OWNER_ALIAS)
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -12,6 +12,7 @@ from django.db import OperationalError, connections
 from psycopg.conninfo import conninfo_to_dict
 
 from ops.errors import OpsError
+from ops.management.edge import mention_environment
 from ops.postgres import roles
 from ops.postgres.embedded import EmbeddedServer
 from ops.postgres.endpoint import Endpoint
@@ -35,7 +36,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("environment", nargs="?", help="such as staging (default: SRVC_ENV)")
+        mention_environment(parser, "provision")
         parser.add_argument("--sql", action="store_true", help="print the SQL and change nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:

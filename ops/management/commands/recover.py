@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import select
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any, cast
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
@@ -20,7 +19,7 @@ from ops.management.edge import (
     BUSY,
     FAILED,
     USAGE,
-    require_environment,
+    describe,
     require_settings,
     stopped_by_signals,
     told_plainly,
@@ -56,6 +55,7 @@ everything or nothing is. How that works is in docs/restores.md.
   recover BACKUP --customer 12 --mode all    a customer with all that belongs to it, also set back
   recover --to "2026-11-22 14:05" --table invoices --where "status = 'issued'"
   recover --latest --table prices --exact    exactly as it was: what was added since goes
+  recover FILE --customer 12                 from a dump that others made, or one of ours
   recover --from-csv customers=FILE.csv      from a file of rows
   recover … --dry-run                        show the difference, change nothing
   recover --undo ID                          put back what a recovery changed
@@ -71,8 +71,8 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument("words", nargs="*", metavar="[ENVIRONMENT] [BACKUP]")
+        describe(parser, "recover")
+        parser.add_argument("words", nargs="*", metavar="BACKUP|FILE")
         parser.add_argument(
             "--latest", action="store_true", help="the newest full backup (default)"
         )
@@ -109,11 +109,11 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        backup = _backup(options)
+        word = _word(options)
         require_settings("BACKUP_", "DATABASE_")
         with as_owner_by_default(), told_plainly():
             try:
-                self._do(backup, options)
+                self._do(word, options)
             except CancelledError:
                 raise
             except OpsError as error:
@@ -122,13 +122,13 @@ class Command(BaseCommand):
                     self._out.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
                 raise CommandError(str(error), returncode=_status(error)) from None
 
-    def _do(self, backup: str, options: dict[str, Any]) -> None:
+    def _do(self, word: str, options: dict[str, Any]) -> None:
         if options["list"]:
             recover_tables.show_list(self._out, Recovery.objects.newest_first()[:50], options)
         elif options["undo"] is not None:
             self._undo(options)
         else:
-            self._recover(_request(backup, options), options)
+            self._recover(_request(word, options), options)
 
     def _recover(self, request: RecoverRequest, options: dict[str, Any]) -> None:
         asks = not (request.dry_run or options["yes"])
@@ -212,22 +212,20 @@ class Command(BaseCommand):
         return cast("IO[str]", self.stderr._out)
 
 
-def _backup(options: dict[str, Any]) -> str:
-    """Return the backup that was named, or "" for the newest. Raises CommandError."""
-    words = list(options["words"])
-    if words and (words[0] == settings.ENVIRONMENT or len(words) > 1):
-        require_environment("recover", words.pop(0))
+def _word(options: dict[str, Any]) -> str:
+    """Return the backup or file that was named, or "" for the newest. Raises CommandError."""
+    words = options["words"]
     sources = [*words, *filter(None, [options["latest"], options["to"], options["from_csv"]])]
     if len(sources) > 1:
         raise CommandError(
-            "What to recover from is one of: BACKUP, --latest, --to T, --from-csv. Nothing was "
-            "changed. `manage.py backups` lists the backups.",
+            "What to recover from is one of: BACKUP, FILE, --latest, --to T, --from-csv. Nothing "
+            "was changed. `manage.py backups` lists the backups.",
             returncode=USAGE,
         )
     return words[0] if words else ""
 
 
-def _request(backup: str, options: dict[str, Any]) -> RecoverRequest:
+def _request(word: str, options: dict[str, Any]) -> RecoverRequest:
     named = {each.name: tuple(options[each.name]) for each in subjects() if options[each.name]}
     # An account beside something else says whose that has to be.
     account = named.pop("account")[0] if len(named) > 1 and "account" in named else ""
@@ -237,8 +235,11 @@ def _request(backup: str, options: dict[str, Any]) -> RecoverRequest:
             returncode=USAGE,
         )
     subject, keys = next(iter(named.items()), ("", ()))
+    # As for restore: what is there as a file, or looks like a path.
+    is_file = bool(word) and ("/" in word or Path(word).expanduser().is_file())
     return RecoverRequest(
-        backup=backup,
+        backup="" if is_file else word,
+        file=str(Path(word).expanduser().absolute()) if is_file else "",
         moment=options["to"],
         csv=tuple(options["from_csv"]),
         tables=tuple(options["table"]),

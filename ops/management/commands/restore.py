@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, cast
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ops.backups.errors import BackupError, BusyError
@@ -19,7 +18,7 @@ from ops.management.edge import (
     BUSY,
     FAILED,
     USAGE,
-    require_environment,
+    describe,
     require_settings,
     stopped_by_signals,
     told_plainly,
@@ -62,8 +61,8 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument("words", nargs="*", metavar="[BACKUP|FILE] [ENVIRONMENT]")
+        describe(parser, "restore")
+        parser.add_argument("words", nargs="*", metavar="BACKUP|FILE")
         parser.add_argument("--latest", action="store_true", help="the newest full backup")
         parser.add_argument("--to", default="", metavar="T", help="a moment (point in time)")
         parser.add_argument("--as", default="", dest="as_name", metavar="NAME", help="beside only")
@@ -181,14 +180,15 @@ class Command(BaseCommand):
 
 def _word(options: dict[str, Any]) -> str:
     """Return the backup or file that was named, or "". Raises CommandError."""
-    words = list(options["words"])
-    if len(words) > 1 or (words and (options["latest"] or options["to"])):
-        require_environment("restore", words.pop())
-    elif words and words[0] == settings.ENVIRONMENT:
-        words.pop()
+    words = options["words"]
     what = [*words, *(["--latest"] if options["latest"] else []), options["to"]]
     chosen = len([each for each in what if each])
     if options["list"] or options["undo"] is not None:
+        if chosen:
+            raise CommandError(
+                "--list and --undo go without BACKUP, FILE, --latest and --to. Nothing was done.",
+                returncode=USAGE,
+            )
         return ""
     if chosen != 1:
         raise CommandError(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from typing import IO, Any, cast
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.table import Table
 
 from ops.management import backup_tables
-from ops.management.edge import USAGE, require_environment, require_settings, told_plainly
+from ops.management.edge import USAGE, describe, require_settings, told_plainly
 from ops.models import RestorePoint
 from ops.restores.errors import RefusedError
 from ops.restores.moments.points import ask_for_restore_point, make_restore_point
@@ -22,9 +20,8 @@ _HELP = """\
 Give this moment a name, before something risky, and restore to it with `restore --to NAME`. It
 takes a base backup from before and a walreceiver that runs (docs/restores.md).
 
-  restorepoint before-import             in the environment of the settings
-  restorepoint production before-import  the environment comes first, or last
-  restorepoint --list                    which there are
+  restorepoint before-import     make one
+  restorepoint --list            which there are
 
 Exit status: 0 made, 1 failed, 2 wrong usage or refused, nothing was made.
 """
@@ -35,13 +32,14 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument("words", nargs="*", metavar="[ENVIRONMENT] NAME")
+        describe(parser, "restorepoint")
+        parser.add_argument("words", nargs="*", metavar="NAME")
         parser.add_argument("--list", action="store_true", help="show the points there are")
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        words = _without_environment(list(options["words"]), wanted=0 if options["list"] else 1)
+        words = options["words"]
+        _require_words(words, wanted=0 if options["list"] else 1)
         require_settings("DATABASE_")
         with as_owner_by_default(), told_plainly():
             if options["list"]:
@@ -79,14 +77,8 @@ class Command(BaseCommand):
         backup_tables.console(cast("IO[str]", self.stdout._out)).print(table)
 
 
-def _without_environment(words: list[str], *, wanted: int) -> list[str]:
-    """Take the environment away, which may come first or last, and require the rest."""
-    for place in (0, -1):
-        if len(words) > wanted and words[place] == settings.ENVIRONMENT:
-            require_environment("restorepoint", words.pop(place))
-            break
-    if len(words) > wanted and wanted:
-        require_environment("restorepoint", words[-1])
+def _require_words(words: list[str], *, wanted: int) -> None:
+    """Require a name, or none beside --list. Raises CommandError."""
     if len(words) != wanted:
         raise CommandError(
             "One name, please, such as before-import. Nothing was made."
@@ -94,7 +86,6 @@ def _without_environment(words: list[str], *, wanted: int) -> list[str]:
             else f"{words[0]} goes without --list. Nothing was done.",
             returncode=USAGE,
         )
-    return words
 
 
 def _as_json(point: RestorePoint) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ops.backups.catalogue import find_backup, record_backup
@@ -23,7 +21,7 @@ from ops.management import backup_tables
 from ops.management.edge import (
     FAILED,
     USAGE,
-    require_environment,
+    describe,
     require_settings,
     stopped_by_signals,
     told_plainly,
@@ -43,7 +41,6 @@ catalogue, as the backup's state.
   verify BACKUP …            these: a name, a part of one, the number in the list, or the path of a
                              manifest in a folder that `backup --output` was given
   verify --all               every one
-  verify production --deep   the environment comes first
 
 Exit status: 0 all of them are good, 1 one is damaged, missing or disproven, 2 one could not be
 looked at (or not be restored with --deep), or wrong usage, 130 interrupted.
@@ -89,8 +86,8 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument("words", nargs="*", metavar="[ENVIRONMENT] [BACKUP …]")
+        describe(parser, "verify")
+        parser.add_argument("words", nargs="*", metavar="BACKUP")
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--latest", action="store_true", help="the newest one (the default)")
         which.add_argument("--all", action="store_true", help="all of them, newest first")
@@ -101,8 +98,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         words = list(options["words"])
-        if words and words[0] == settings.ENVIRONMENT:
-            require_environment("verify", words.pop(0))
         if words and (options["all"] or options["latest"] or options["kind"]):
             raise CommandError(
                 f"{words[0]} goes without --all, --latest and --kind. Nothing was checked.",

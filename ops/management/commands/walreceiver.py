@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ops.backups.errors import BusyError
 from ops.backups.wal.receiver import Receiver
-from ops.management.edge import BUSY, require_environment, require_settings, told_plainly
+from ops.management.edge import BUSY, mention_environment, require_settings, told_plainly
 from ops.rls.router import as_owner_by_default
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -28,7 +28,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("environment", nargs="?", help="such as production (default: SRVC_ENV)")
+        mention_environment(parser, "walreceiver")
         parser.add_argument(
             "--once", action="store_true", help="store what was written so far, then end"
         )
@@ -38,7 +38,6 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="log a line of JSON for each event")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        require_environment("walreceiver", options["environment"])
         require_settings("BACKUP_", "DATABASE_")
         self._json: bool = options["json"]
         stop = threading.Event()

@@ -19,7 +19,7 @@ from ops.management.edge import (
     BUSY,
     FAILED,
     USAGE,
-    require_environment,
+    mention_environment,
     require_settings,
     told_plainly,
 )
@@ -39,7 +39,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("environment", nargs="?", help="such as production (default: SRVC_ENV)")
+        mention_environment(parser, "watch")
         what = parser.add_mutually_exclusive_group()
         what.add_argument("--once", action="store_true", help="do what is due now, then end")
         what.add_argument(
@@ -54,7 +54,6 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        require_environment("watch", options["environment"])
         mail = ("EMAIL_", "DEFAULT_FROM_") if settings.HEALTH_NOTIFY_EMAILS else ()
         require_settings("HEALTH_", "DATABASE_", "SITE_", *mail)
         if options["try_channels"]:

@@ -46,7 +46,7 @@ def ask_for_recovery(request: RecoverRequest, *, by: Asker) -> Run:
     """
     require_sensible(request)
     backup = None
-    if not (request.moment or request.csv):
+    if not (request.file or request.moment or request.csv):
         backup = find_backup(request.backup) if request.backup else newest_full_backup()
         request = replace(request, backup=backup.name)
     return ask(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 from django.conf import settings
@@ -59,6 +60,12 @@ def past(
             yield private
         return
     source = _source(request)
+    if source is None:
+        from ops.restores.files.loading import loaded
+
+        with loaded(Path(request.file), progress) as private:
+            yield private
+        return
     with Endpoint.of(OWNER).connect() as live:
         tables = None if wanted is None else _with_partitions(live, map(table_name, wanted))
         filters = account_filters(live, request)
@@ -67,14 +74,16 @@ def past(
         yield PrivateDatabase(place, name, source.origin, source.holds, source.manifest)
 
 
-def _source(request: RecoverRequest) -> Source:
-    name = request.backup or newest_full_backup().name
-    source = known_source(RestoreRequest(backup=name))
-    assert source is not None  # the catalogue has it, or an error was raised
-    if source.manifest.kind not in _HAS_ROWS:
+def _source(request: RecoverRequest) -> Source | None:
+    """Return a backup with its manifest; None for a file that others made."""
+    if request.file:
+        source = known_source(RestoreRequest(file=request.file))
+    else:
+        source = known_source(RestoreRequest(backup=request.backup or newest_full_backup().name))
+    if source is not None and source.manifest.kind not in _HAS_ROWS:
         raise RefusedError(
-            f"{name} is a {source.manifest.kind} backup, and no rows can be read from one by "
-            "itself. Nothing was changed. Name a full backup, or a moment."
+            f"{source.manifest.name} is a {source.manifest.kind} backup, and no rows can be "
+            "read from one by itself. Nothing was changed. Name a full backup, or a moment."
         )
     return source
 

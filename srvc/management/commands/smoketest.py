@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from contextlib import closing
@@ -13,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from ops.management.edge import (
     FAILED,
     USAGE,
-    require_environment,
+    describe,
     stopped_by_signals,
     told_plainly,
 )
@@ -41,13 +40,11 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument("environment", nargs="?", help="whose settings are meant to be loaded")
+        describe(parser, "smoketest")
         parser.add_argument("--on-live", action="store_true", help="also on a database in use")
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        require_environment("smoketest", options["environment"])
         err = cast("IO[str]", self.stderr._out)
         with told_plainly():
             if not options["on_live"]:

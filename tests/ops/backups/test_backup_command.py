@@ -102,7 +102,7 @@ def test_a_folder_can_be_named(backups: Backups, tmp_path: Path) -> None:
         (["--full", "--table", "customers"], "not allowed with argument"),
         (["--jobs", "0"], "'0' is no number from 1 to 32"),
         (["--output", "/dev/null"], "/dev/null is no folder. Nothing was taken."),
-        (["staging"], "These are the settings of development, not of staging."),
+        (["staging"], "unrecognized arguments"),
     ],
 )
 def test_wrong_usage_is_2_and_leaves_no_trace(
@@ -110,7 +110,7 @@ def test_wrong_usage_is_2_and_leaves_no_trace(
 ) -> None:
     error = refusal(*arguments)
     assert said in str(error)
-    if "not allowed" not in said and "no number" not in said:  # argparse ends by 2 by itself
+    if said[:3] in ("can", "/de"):  # argparse ends by 2 by itself
         assert error.returncode == 2
     assert Run.objects.count() == 0
 

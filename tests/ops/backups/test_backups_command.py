@@ -109,7 +109,7 @@ def test_one_is_shown_table_by_table(backups: Backups) -> None:
     assert manifest["objects"][0]["sha256"] in shown
     assert "tester@example.com" in shown
     assert json.loads(command("show", str(taken.pk), "--json")) == manifest
-    assert json.loads(command("development", "show", taken.name, "--json")) == manifest
+    assert json.loads(command("show", taken.name, "--json")) == manifest
 
 
 def test_an_id_that_means_none_or_several_is_refused(backups: Backups, taken: Backup) -> None:
@@ -125,8 +125,7 @@ def test_an_id_that_means_none_or_several_is_refused(backups: Backups, taken: Ba
     ("arguments", "said"),
     [
         (["show"], "`backups show` takes one ID. Nothing was done."),
-        (["development", "sho", "1"], "'sho' is none of show, pin, unpin, delete, cancel."),
-        (["staging"], "These are the settings of development, not of staging."),
+        (["sho", "1"], "'sho' is none of show, pin, unpin, delete, cancel."),
         (["show", "1", "--prune"], "show goes alone. Nothing was done."),
         (["--dry-run"], "--dry-run belongs to --prune. Nothing was done."),
         (["cancel", "x"], "There is no run 'x'. Nothing was done."),

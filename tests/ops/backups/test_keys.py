@@ -107,11 +107,6 @@ def test_new_prints_what_to_do_and_never_the_secret_half(
         command("--output", "x")
 
 
-def test_another_environment_than_the_one_loaded_is_refused() -> None:
-    with pytest.raises(CommandError, match="These are the settings of development, not of staging"):
-        command("staging")
-
-
 def test_rotation_leaves_every_backup_readable(
     backups: Backups, tmp_path: Path, settings: Settings
 ) -> None:

@@ -67,7 +67,7 @@ def test_they_can_be_named_in_many_ways(backups: Backups) -> None:
         return [each["name"] for each in outcome(*arguments)[1]]
 
     assert named(one.name) == [one.name]
-    assert named("development", one.name[-6:], str(other.pk)) == [one.name, other.name]
+    assert named(one.name[-6:], str(other.pk)) == [one.name, other.name]
     assert named("--all") == [other.name, one.name]
     assert named("--kind", "schema") == [one.name]
     assert named("--all", "--kind", "data") == [other.name]

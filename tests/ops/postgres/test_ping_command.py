@@ -11,8 +11,6 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 
-from srvc.environment import OPERATOR_COMMANDS
-
 
 def dbping(*arguments: str) -> str:
     out = io.StringIO()
@@ -74,7 +72,6 @@ def test_an_interruption_prints_what_there_is(
     [
         (["--count", "0"], "--count is from 1 to 100,000. Nothing was tried."),
         (["--timeout", "nan"], "--timeout is from 0.01 to 600. Nothing was tried."),
-        (["elsewhere"], "These are the settings of development, not of elsewhere."),
     ],
 )
 def test_wrong_usage_tries_nothing_and_ends_with_2(arguments: list[str], said: str) -> None:
@@ -82,7 +79,3 @@ def test_wrong_usage_tries_nothing_and_ends_with_2(arguments: list[str], said: s
         dbping(*arguments)
     assert str(error.value).startswith(said)
     assert error.value.returncode == 2
-
-
-def test_the_environment_may_come_first() -> None:
-    assert "dbping" in OPERATOR_COMMANDS

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -16,6 +17,7 @@ from srvc.environment import BASE_DIR
 from tests.ops.backups.conftest import Backups
 from tests.ops.backups.terminal import Terminal
 from tests.ops.restores.between import Business, make_books
+from tests.ops.restores.test_files import dump
 
 
 @pytest.fixture
@@ -65,6 +67,30 @@ def test_a_customer_is_shown_recovered_and_taken_back(
     status, undone = _run(backups, "--undo", str(done["id"]), "--yes")
     assert (status, undone["state"], _city(backups)) == (0, "applied", "Nowhere")
     assert Recovery.objects.get(pk=done["id"]).state == "undone"
+
+
+@pytest.mark.long
+def test_a_file_is_recovered_from_others_and_ours_alike(
+    books: Business, backups: Backups, tmp_path: Path
+) -> None:
+    foreign = dump(tmp_path / "theirs.sql")
+    ours = tmp_path / "ours"
+    backups.take(kind="full", folder=str(ours))
+    backups.execute("UPDATE customers SET city = 'Nowhere'")
+    which = ("--customer", str(books.customer.pk), "--mode", "all")
+    archive = next(each for each in ours.iterdir() if each.is_file())
+
+    # The environment stands where the manual shows it, behind the file.
+    status, shown = _run(backups, str(archive), *which, "--dry-run", "development")
+    assert (status, shown["state"], shown["origin"]) == (0, "previewed", f"the file {archive}")
+    changed = {each["table"]: each["planned"] for each in shown["plan"]["tables"]}
+    assert changed["public.customers"] == {"inserted": 0, "updated": 1, "deleted": 0}
+
+    status, done = _run(backups, str(foreign), *which, "--yes")
+    assert (status, done["state"], _city(backups)) == (0, "applied", "")
+    assert done["origin"] == "the file theirs.sql"
+    status, refused = _run(backups, str(tmp_path / "none.sql"), *which, "--yes")
+    assert (status, refused["recovered"]) == (2, False)
 
 
 def test_on_a_terminal_the_difference_is_shown_before_anybody_is_asked(

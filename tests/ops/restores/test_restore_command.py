@@ -53,7 +53,7 @@ def test_northwind_is_restored_and_the_restore_undone(live: Restorable) -> None:
     live.backups.execute("UPDATE public.customers SET last_name = 'Nobody'")
     harmed = live.proof()
 
-    out = here("--latest", "development", dry_run=True)
+    out = here("--latest", dry_run=True)
     assert f"{live.name} would be restored from the backup {backup.name}, in about " in out
     assert (live.differences(harmed), live.beside()) == ([], [])
     assert not Run.objects.filter(kind=RunKind.RESTORE).exists()
