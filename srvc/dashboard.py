@@ -20,10 +20,11 @@ from crm.models.currencies import format_money
 from ops.admin.approvals import number_awaiting
 from ops.admin.health_standing import health_standing
 from ops.admin.overview import overview
-from ops.admin.standing import DANGER
+from ops.admin.standing import DANGER, Standing
 from ops.admin.words import ago, length
 from ops.models import Backup, Drill, Finding, Run, RunStatus
-from ops.restores.drills.clock import BAD, clock
+from ops.readiness.sentences import sentence
+from ops.readiness.value import Level, Readiness
 
 TODAY_SHOWN = 12
 _COUNTED_TO = 1000
@@ -195,7 +196,8 @@ def _chart(currency: str, months: list[dt.date], amounts: dict[dt.date, Decimal]
 def _operations(user: User, now: dt.datetime) -> list[dict[str, Any]]:
     cards = [_health(now)] if user.has_perm("ops.view_finding") else []
     if user.has_perm("ops.view_backup"):
-        cards += [_backups(now), _proofs(now), *_approvals()]
+        seen = overview(now, pictures=False)
+        cards += [_backups(seen.standing), _proofs(seen.readiness), *_approvals()]
     return cards
 
 
@@ -207,19 +209,18 @@ def _health(now: dt.datetime) -> dict[str, Any]:
     return _card("Health", [told.sentence], list_url(Finding), note, alarm=told.level == DANGER)
 
 
-def _backups(now: dt.datetime) -> dict[str, Any]:
-    told = overview(now, pictures=False).standing
+def _backups(told: Standing) -> dict[str, Any]:
     note = told.missing[0].text if told.missing else told.details
     return _card("Backups", [told.sentence], list_url(Backup), note, alarm=told.level == DANGER)
 
 
-def _proofs(now: dt.datetime) -> dict[str, Any]:
-    told = clock(now)
+def _proofs(ready: Readiness) -> dict[str, Any]:
     proven = "Never proven"
-    if told.proven_at is not None:
-        took = "" if told.minutes is None else f", in {length(told.minutes * 60)}"
-        proven = f"Proven {ago(told.proven_at, now)}{took}"
-    return _card("Restores", [proven], list_url(Drill), told.sentence, alarm=told.level == BAD)
+    if ready.proven_at is not None:
+        took = "" if ready.seconds is None else f", in {length(ready.seconds)}"
+        proven = f"Proven {ago(ready.proven_at, ready.at)}{took}"
+    alarm = ready.level == Level.BAD
+    return _card("Restores", [proven], list_url(Drill), sentence(ready), alarm=alarm)
 
 
 def _approvals() -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db import models
@@ -28,7 +29,8 @@ from ops.admin.words import ago, exactly, length, moment, run_title, tag, two_li
 from ops.backups.errors import BackupError
 from ops.backups.plan import plan
 from ops.models import Backup, BackupKind, Drill, DrillVerdict, Run, RunKind
-from ops.restores.drills.clock import clock
+from ops.readiness.reading import readiness
+from ops.readiness.sentences import sentence
 from ops.restores.drills.drill import ask_for_drill
 from ops.restores.requests import DrillRequest
 
@@ -77,10 +79,7 @@ class DrillForm(ConfirmForm):
             ("latest", "The newest backup"),
             ("random", "A random backup"),
             ("moment", "A moment"),
-            *(
-                (f"backup:{row.name}", f"{row.get_kind_display()}, {moment(row.taken_at, now)}")
-                for row in rows[:_OFFERED]
-            ),
+            *((f"backup:{row.name}", _offered(row, now)) for row in rows[:_OFFERED]),
         ]
 
     def explanation(self) -> str:
@@ -100,6 +99,11 @@ class DrillForm(ConfirmForm):
     def request(self) -> DrillRequest:
         """What is asked for."""
         return drill_request(self.cleaned_data)
+
+
+def _offered(row: Backup, now: dt.datetime) -> str:
+    told = f"{row.get_kind_display()}, {moment(row.taken_at, now)}"
+    return told if row.environment == settings.ENVIRONMENT else f"{told}, of {row.environment}"
 
 
 def drill_request(data: dict[str, Any]) -> DrillRequest:
@@ -175,12 +179,14 @@ class DrillAdmin(OpsModelAdmin):
             raise PermissionDenied
         now = timezone.now()
         rto, rpo = _promised()
+        ready = readiness(now)
         running = Run.objects.unfinished().filter(kind=RunKind.DRILL).newest_first()[:10]
         ended = Drill.objects.exclude(verdict=DrillVerdict.RUNNING).newest_first()
         context = {
             **(extra_context or {}),
             "title": "Drills",
-            "clock": clock(now),
+            "readiness": ready,
+            "sentence": sentence(ready),
             "trends": trends(list(ended.defer("steps")[:30]), rto=rto, rpo=rpo),
             "live": [
                 (run, run_title(run), state_of(run, now))

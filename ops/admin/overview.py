@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from ops.admin.charts import Chart, charts
-from ops.admin.standing import USUAL_DELAY, Standing, Targets, standing
-from ops.admin.timeline import Span, Timeline, timeline
-from ops.backups.errors import BackupError
-from ops.backups.plan import plan
-from ops.backups.wal.gaps import Window
-from ops.backups.wal.windows import restorable_windows
-from ops.models import Backup
-from ops.models.backups import WHOLE
+from django.conf import settings
 
-# The newest so many are looked at; no picture shows more, and the answer needs fewer.
+from ops.admin.charts import Chart, charts
+from ops.admin.standing import Standing, standing
+from ops.admin.timeline import Span, Timeline, timeline
+from ops.backups.wal.gaps import Window
+from ops.models import Backup
+from ops.readiness.reading import readiness
+from ops.readiness.value import USUAL_DELAY, Readiness
+
+# The newest so many are drawn; no picture shows more.
 _MOST = 500
 
 
@@ -26,40 +26,27 @@ class Overview:
     """The answer and the pictures."""
 
     standing: Standing
+    readiness: Readiness
     timeline: Timeline | None = None
     charts: list[Chart] = field(default_factory=list)
 
 
-def newest_backups() -> list[Backup]:
-    """The newest backups without their manifests, which may be long; copies come along."""
-    rows = Backup.objects.newest_first().prefetch_related("copies")
-    return list(
-        rows.only(
-            "pk", "name", "kind", "state", "taken_at", "proven_at", "verified_at", "size", "seconds"
-        )[:_MOST]
-    )
-
-
 def overview(now: dt.datetime, *, pictures: bool = True) -> Overview:
-    """Look at the newest backups and at the WAL archive."""
-    backups = newest_backups()
-    windows = restorable_windows()
-    ends = [window.end_time for window in windows]
-    told = standing(backups, now, restorable_to=max(ends, default=None), targets=targets())
+    """Return how ready this environment is, and its newest backups and WAL as pictures."""
+    ready = readiness(now)
+    told = standing(ready)
     if not pictures:
-        return Overview(told)
-    spans = [Span(window.start_time, window.end_time) for window in windows]
-    return Overview(told, timeline(backups, now, spans, _gaps(windows, now)), charts(backups))
+        return Overview(told, ready)
+    backups = _newest_backups()
+    spans = [Span(window.start_time, window.end_time) for window in ready.windows]
+    drawn = timeline(backups, now, spans, _gaps(ready.windows, now))
+    return Overview(told, ready, drawn, charts(backups))
 
 
-def targets() -> Targets:
-    """What settings promise; a plan that can't be read promises a day and a week."""
-    try:
-        promised = plan()
-    except BackupError:
-        return Targets()
-    drills = [each.drill for each in promised.kinds.values() if each.kind in WHOLE and each.drill]
-    return Targets(promised.rpo, min(drills, default=Targets.proof))
+def _newest_backups() -> list[Backup]:
+    """This environment's newest backups without their manifests, which may be long."""
+    rows = Backup.objects.of_environment(settings.ENVIRONMENT).newest_first()
+    return list(rows.only("pk", "name", "kind", "state", "taken_at", "size", "seconds")[:_MOST])
 
 
 def _gaps(windows: Sequence[Window], now: dt.datetime) -> list[Span]:

@@ -94,7 +94,7 @@ def _closed(answers: Answers) -> str:
     )
     if answers.options.get("skip_safety"):
         return f"{said}, for the moment of the swap."
-    last = Backup.objects.good().of_kind(BackupKind.FULL).newest_first().first()
+    last = Backup.objects.newest_full(settings.ENVIRONMENT)
     took = f" (the last one took {length(last.seconds)})" if last and last.seconds else ""
     return f"{said}, while a backup is taken of what is replaced{took}, and for the swap."
 

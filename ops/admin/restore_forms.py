@@ -19,6 +19,7 @@ from ops.backups.wal.windows import restorable_windows
 from ops.models import Backup, BackupKind, RestorePoint
 
 _MOST_BACKUPS = 50
+_MOST_OF_OTHERS = 10  # backups of other environments
 _MOST_POINTS = 20
 WHOLE = (BackupKind.FULL, BackupKind.DATA)
 PARTS = (BackupKind.FULL, BackupKind.DATA, BackupKind.TABLES)
@@ -96,7 +97,10 @@ class SourceForm(StepForm):
     def _backups(self, kinds: tuple[str, ...]) -> list[tuple[str, str]]:
         now = timezone.now()
         rows = Backup.objects.good().of_kind(*kinds).newest_first().defer("manifest")
-        self.found = {f"backup:{row.name}": row for row in rows[:_MOST_BACKUPS]}
+        # The first is chosen by default, which a backup of another environment never should be.
+        own = rows.of_environment(settings.ENVIRONMENT)[:_MOST_BACKUPS]
+        others = rows.exclude(environment=settings.ENVIRONMENT)[:_MOST_OF_OTHERS]
+        self.found = {f"backup:{row.name}": row for row in (*own, *others)}
         chosen = (self.data or self.initial).get("source", "")
         if chosen.startswith("backup:") and chosen not in self.found:
             # An old one, chosen on its own page.

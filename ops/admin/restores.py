@@ -27,8 +27,8 @@ from ops.admin.run_state import has_died, state_of
 from ops.admin.typed import UndoRestoreForm
 from ops.admin.words import ago, exactly, moment, run_title, status_tag, tag, two_lines
 from ops.models import Recovery, Restore, RestoreState, Run, RunKind
+from ops.readiness.sentences import sentence
 from ops.restores.complete.undo import ask_for_undo
-from ops.restores.drills.clock import clock
 
 _STATES = {
     RestoreState.PREPARING: ("info", "pending"),
@@ -114,12 +114,14 @@ class RestoreAdmin(AccountViews, WizardViews):
         now = timezone.now()
         rows = Recovery.objects.newest_first().select_related("run").defer("plan")
         recoveries = rows[:_RECOVERIES_SHOWN] if request.user.has_perm("ops.view_recovery") else []
+        seen = overview(now)
         unfinished = Run.objects.unfinished().filter(kind__in=_KINDS).newest_first()[:10]
         context = {
             **(extra_context or {}),
             "title": "Restore",
-            "clock": clock(now),
-            "overview": overview(now),
+            "readiness": seen.readiness,
+            "sentence": sentence(seen.readiness),
+            "overview": seen,
             "live": [
                 (run, run_title(run), state_of(run, now))
                 for run in unfinished

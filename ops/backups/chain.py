@@ -69,7 +69,8 @@ def parent_for(
     backup = (
         Backup.objects.good()
         .of_kind(*PHYSICAL)
-        .filter(storage=vault.label, environment=settings.ENVIRONMENT)
+        .of_environment(settings.ENVIRONMENT)
+        .filter(storage=vault.label)
         .newest_first()
         .first()
     )

@@ -100,7 +100,8 @@ class _Needed:
 def _needed() -> _Needed | None:
     """Ask the catalogue; None when it is away, which is no reason not to show the keys."""
     archive = "manifest__objects__0"
-    rows = Backup.objects.exclude(state=BackupState.MISSING).exclude(manifest={})
+    own = Backup.objects.of_environment(settings.ENVIRONMENT)
+    rows = own.exclude(state=BackupState.MISSING).exclude(manifest={})
     found, clear = Counter[frozenset[tuple[str, str]]](), 0
     try:
         for kind, recipients in rows.order_by().values_list(

@@ -292,7 +292,8 @@ def _proven(request: LogicalRequest, seen: Snapshot) -> list[Table]:
 
 def _expected_bytes(kind: str, seen: Snapshot) -> int | None:
     """Guess how much pg_dump will write: as much as last time, else as much as the tables take."""
-    last = Backup.objects.good().of_kind(kind).newest_first().first()
+    own = Backup.objects.of_environment(settings.ENVIRONMENT).good()
+    last = own.of_kind(kind).newest_first().first()
     if last is not None and kind != BackupKind.TABLES:
         return last.raw_size
     if kind == BackupKind.SCHEMA:

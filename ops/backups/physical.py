@@ -322,7 +322,8 @@ def _expected_bytes(sizes: dict[str, int], parent: Parent | None) -> int | None:
     """Guess how much will come: what the databases take, or what the last such backup took."""
     if parent is None:
         return sum(sizes.values())
-    last = Backup.objects.good().of_kind(BackupKind.INCREMENTAL).newest_first().first()
+    own = Backup.objects.of_environment(settings.ENVIRONMENT).good()
+    last = own.of_kind(BackupKind.INCREMENTAL).newest_first().first()
     return last.raw_size if last else None
 
 

@@ -109,7 +109,8 @@ def wanted_copies(now: datetime) -> list[Backup]:
 
     Oldest first, so that what a backup adds to is there before it.
     """
-    rows = list(Backup.objects.good().filter(storage=PRIMARY).defer("manifest"))
+    own = Backup.objects.of_environment(settings.ENVIRONMENT).good()
+    rows = list(own.filter(storage=PRIMARY).defer("manifest"))
     there = set(BackupCopy.objects.filter(storage=COPY).values_list("backup_id", flat=True))
     busy = _Busy()
     kept = decide([_entry(row, row, busy, set()) for row in rows], plan_of_copies(), now)
@@ -282,7 +283,7 @@ def why_it_stays(backup: Backup, run: Run | None = None) -> str:
 
 
 def _others_proven(backup: Backup) -> QuerySet[Backup]:
-    same = Backup.objects.of_kind(backup.kind).filter(environment=backup.environment)
+    same = Backup.objects.of_environment(backup.environment).of_kind(backup.kind)
     return same.filter(state=BackupState.PROVEN).exclude(pk=backup.pk)
 
 

@@ -94,6 +94,10 @@ class Context:
         """Return all rows of a query."""
         return self.connection.execute(query, params).fetchall()
 
+    def ask(self, rows: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a QuerySet of values_list, asked by this connection and its limits."""
+        return self.rows(*rows.query.sql_with_params())
+
     def one(self, query: Any, params: Any = None) -> tuple[Any, ...]:
         """Return the only row of a query that always has one."""
         row = self.connection.execute(query, params).fetchone()

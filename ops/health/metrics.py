@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connections
-from django.db.models import Count, Max, Q
+from django.db.models import Count, Q
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -21,15 +21,15 @@ from ops.backups import plan
 from ops.health.watch import METRIC, TICK
 from ops.models import (
     Area,
-    Backup,
     CheckResult,
-    Drill,
     Finding,
     Notice,
     NoticeState,
     Sample,
     Severity,
 )
+from ops.readiness.reading import readiness
+from ops.readiness.value import Readiness
 from ops.rls.session import acting_as
 
 _LIMIT = 5_000  # milliseconds for each query
@@ -138,13 +138,14 @@ class _Numbers(Collector):
             "Seconds since a backup of a kind was last proven by a restore",
             labels=["kind"],
         )
-        own = Backup.objects.good().filter(environment=settings.ENVIRONMENT)
-        good = own.filter(disproven_at=None).values("kind").order_by("kind")
-        for row in good.annotate(taken=Max("taken_at"), proven=Max("proven_at")):
-            age.add_metric([row["kind"]], self._age(row["taken"]))
-            if row["proven"]:
-                proven.add_metric([row["kind"]], self._age(row["proven"]))
+        ready = readiness(self._now)
+        for name, known in sorted(ready.kinds.items()):
+            if known.newest_at is not None:
+                age.add_metric([name], self._age(known.newest_at))
+                if known.proven_at is not None:
+                    proven.add_metric([name], self._age(known.proven_at))
         yield from (age, proven)
+        yield from self._readiness(ready)
         due = GaugeMetricFamily(
             "srvc_backup_cadence_seconds", "How often a kind is to be taken", labels=["kind"]
         )
@@ -152,10 +153,24 @@ class _Numbers(Collector):
             if kind.cadence:
                 due.add_metric([kind.kind], kind.cadence.every.total_seconds())
         yield due
+
+    def _readiness(self, ready: Readiness) -> Iterator[Metric]:
         drill = GaugeMetricFamily("srvc_drill_age_seconds", "Age of the last drill that passed")
-        if (last := Drill.objects.passed().aggregate(at=Max("started_at"))["at"]) is not None:
-            drill.add_metric([], self._age(last))
+        if ready.drilled_at is not None:
+            drill.add_metric([], self._age(ready.drilled_at))
         yield drill
+        restorable = GaugeMetricFamily(
+            "srvc_restorable_age_seconds", "Seconds since the last moment that can be restored"
+        )
+        if ready.restorable_to is not None:
+            restorable.add_metric([], self._age(ready.restorable_to))
+        yield restorable
+        level = GaugeMetricFamily(
+            "srvc_restore_readiness", "Whether a restore is ready: good, warning or bad; always 1",
+            labels=["level"],
+        )  # fmt: skip
+        level.add_metric([ready.level.value], 1)
+        yield level
 
     def _notices(self) -> Iterator[Metric]:
         found = GaugeMetricFamily(

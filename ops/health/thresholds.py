@@ -12,6 +12,8 @@ from typing import Any
 
 from django.conf import settings
 
+from ops.readiness.value import LATE
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -70,7 +72,7 @@ class Thresholds:
     growth_times: float = 5.0  # as much as on the median of the days before
     wal_kept_bytes: int = 10_000_000_000
     # backups and the schedule
-    late: timedelta = timedelta(hours=2)  # what a nightly schedule may be late by
+    late: timedelta = LATE  # what a nightly schedule may be late by
     # replication
     replication_lag_seconds: float = 5.0  # PgHero
     replication_lag_bytes: int = 1_000_000_000

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import IO, Any
 
+from django.conf import settings
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -31,9 +32,13 @@ def console(stream: IO[str]) -> Console:
     return Console(file=stream, width=_WIDTH if plain else None, highlight=False)
 
 
-def show_list(out: Console, backups: Sequence[Backup], now: datetime) -> None:
-    """Print a line for each backup, and what it comes to."""
+def show_list(out: Console, backups: Sequence[Backup], now: datetime, readiness: str) -> None:
+    """Print a line for each backup, what it comes to, and whether that is enough."""
     table = _table("ID", "When (UTC)", "", "Kind", "Size", "Rows", "Took", "State", "On", "Where")
+    # Those of others bring nothing of this environment back, so they have to be told apart.
+    has_others = any(backup.environment != settings.ENVIRONMENT for backup in backups)
+    if has_others:
+        table.add_column("Environment")
     for name in ("ID", "Size", "Rows", "Took"):
         next(each for each in table.columns if each.header == name).justify = "right"
     for backup in backups:
@@ -52,10 +57,11 @@ def show_list(out: Console, backups: Sequence[Backup], now: datetime) -> None:
                 backup.storage,
                 *(f" + {each.storage} ({each.get_state_display().lower()})" for each in copies),
             ),
+            *([Text(backup.environment)] if has_others else []),
         )
     out.print(table)
     total = sum(backup.size for backup in backups)
-    out.print(f"{_many(len(backups), 'backup')}, {size(total)}.", markup=False)
+    out.print(f"{_many(len(backups), 'backup')}, {size(total)}. {readiness}", markup=False)
 
 
 def show_checks(out: Console, checks: Sequence[tuple[Checked, str, str]]) -> None:

@@ -38,8 +38,8 @@ def show_ladder(out: Console, done: Drill) -> None:
     out.print(Text.assemble(_verdict(done), f": {done.subject}. {done.note}"))
 
 
-def show_drills(out: Console, drills: Sequence[Drill], clock: str) -> None:
-    """Print a line for each drill, and what the clock says."""
+def show_drills(out: Console, drills: Sequence[Drill], readiness: str) -> None:
+    """Print a line for each drill, and how things stand."""
     if drills:
         table = _table("ID", "When (UTC)", "Verdict", "What", "Usable after", "Ends before", "Took")
         for each in drills:
@@ -55,7 +55,7 @@ def show_drills(out: Console, drills: Sequence[Drill], clock: str) -> None:
         out.print(table)
     else:
         out.print("There was no drill yet.")
-    out.print(clock, markup=False)
+    out.print(readiness, markup=False)
 
 
 def as_json(done: Drill) -> dict[str, Any]:

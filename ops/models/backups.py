@@ -81,14 +81,19 @@ class BackupQuerySet(models.QuerySet["Backup"]):
         """By the moment they hold."""
         return self.order_by("-taken_at", "-pk")
 
+    def of_environment(self, environment: str) -> Self:
+        """Taken in one environment: a storage, and so a catalogue, may hold those of several."""
+        return self.filter(environment=environment)
+
     def good(self) -> Self:
-        """Neither failed nor missing, and made by SRVC."""
-        return self.filter(state__in=GOOD).exclude(kind=BackupKind.FOREIGN)
+        """Neither failed, missing nor disproven, and made by SRVC."""
+        good = self.filter(state__in=GOOD, disproven_at__isnull=True)
+        return good.exclude(kind=BackupKind.FOREIGN)
 
     def newest_full(self, environment: str) -> Backup | None:
         """What is restored from when nobody names one."""
-        good = self.good().of_kind(BackupKind.FULL).filter(disproven_at__isnull=True)
-        return good.filter(environment=environment).newest_first().first()
+        good = self.of_environment(environment).good().of_kind(BackupKind.FULL)
+        return good.newest_first().first()
 
     def of_kind(self, *kinds: str) -> Self:
         """Of one of these kinds."""

@@ -18,11 +18,14 @@ from srvc.launch import prepare
 
 def wanted() -> bool:
     """Tell whether nothing was ever proven here. The database has to be migrated."""
+    from django.conf import settings
+
     from ops.models import Backup
     from ops.rls.router import as_owner_by_default
 
     with as_owner_by_default():
-        return not Backup.objects.filter(proven_at__isnull=False).exists()
+        own = Backup.objects.of_environment(settings.ENVIRONMENT)
+        return not own.filter(proven_at__isnull=False).exists()
 
 
 def main() -> int:
@@ -49,14 +52,16 @@ def main() -> int:
 
 
 def _taken_and_proven(progress: Progress) -> str:
+    from django.conf import settings
+
     from ops.backups.take import Request, ask_for_backup, take_backup
     from ops.backups.verify import ask_for_verification, verify_backup
-    from ops.models import Backup, BackupKind, BackupState
+    from ops.models import Backup, BackupState
     from ops.runs import Asker
     from ops.words import duration, size
 
     by = Asker("make run", "launch")
-    backup = Backup.objects.good().of_kind(BackupKind.FULL).newest_first().first()
+    backup = Backup.objects.newest_full(settings.ENVIRONMENT)
     if backup is None:
         backup = take_backup(ask_for_backup(Request(), by=by), progress)
     checked = verify_backup(ask_for_verification(backup, by=by, deep=True), progress)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from django.conf import settings
 from django.db import connections
 
 from ops.backups.take import Request, ask_for_backup, take_backup
@@ -74,7 +75,8 @@ class Bases:
             self._thread.join(_SECONDS_TO_STOP)
 
     def _is_there(self, since: int) -> bool:
-        for backup in Backup.objects.good().of_kind(BackupKind.BASE).newest_first()[:20]:
+        own = Backup.objects.of_environment(settings.ENVIRONMENT).good()
+        for backup in own.of_kind(BackupKind.BASE).newest_first()[:20]:
             told = str(backup.manifest["server"].get("system_identifier"))
             if told == self._system and position(backup.start_lsn) >= since:
                 return True

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from typing import Any
 
 from django.conf import settings
 
 from ops import words
-from ops.backups.wal.gaps import Anchor, Gap, Piece, gaps, restorable
-from ops.backups.wal.names import lsn, position
+from ops.backups.wal.gaps import Anchor, Gap, gaps
+from ops.backups.wal.names import lsn
 from ops.backups.wal.slot import SLOT
+from ops.backups.wal.windows import stored_anchors, stored_pieces, systems_of_others
 from ops.health.context import Context
 from ops.health.contract import HOURLY, Reported, check
 from ops.models import Area, Severity
-from ops.models.backups import GOOD, PHYSICAL
+from ops.readiness.reading import readiness
+from ops.readiness.value import USUAL_DELAY, Readiness
 
-# The newest so many are looked at, as `restorable_windows` does: months of an archive.
-_MOST = 20_000
-# WAL is shipped as segments close, every few minutes: less than this is no delay.
-USUAL_DELAY = timedelta(minutes=15)
 _WAITING = 48 << 20  # bytes: the segment that is open, and two that are on their way
 
 
 @check(Area.BACKUPS, "Gaps in the WAL archive", every=HOURLY)
 def wal_archive(context: Context) -> Iterator[Reported]:
     """Where a segment is missing, no moment after it can be restored until the next base backup."""
-    anchors, pieces = context.once(read_anchors), context.once(read_pieces)
-    newest = max(anchors, key=lambda each: each.moment, default=None)
-    for gap in gaps(pieces):
+    own, ask = settings.ENVIRONMENT, context.ask
+    newest = max(stored_anchors(own, ask), key=lambda each: each.moment, default=None)
+    others = systems_of_others(own, ask)
+    for gap in gaps(each for each in stored_pieces(ask) if each.system_identifier not in others):
         yield _gap(gap, newest)
     yield from _behind(context)
 
@@ -80,40 +77,10 @@ def _behind(context: Context) -> Iterator[Reported]:
         )
 
 
-def last_moment(context: Context) -> datetime | None:
-    """Up to which moment the WAL archive leads; None when it leads nowhere."""
-    windows = restorable(context.once(read_anchors), context.once(read_pieces))
-    return max((each.end_time for each in windows), default=None)
+def ready(context: Context) -> Readiness:
+    """How ready this environment is to be restored, read once for all checks of a run."""
+    return context.once(_read)
 
 
-def read_pieces(context: Context) -> list[Piece]:
-    """The stored segments, as the catalogue has them."""
-    rows: list[tuple[Any, ...]] = context.rows(
-        "SELECT system_identifier, timeline, start_lsn, end_lsn, segment, closed_at"
-        " FROM ops_walsegment ORDER BY closed_at DESC LIMIT %s",
-        [_MOST],
-    )
-    return [
-        Piece(system, line, _position(start), _position(end), segment, closed_at)
-        for system, line, start, end, segment, closed_at in rows
-    ]
-
-
-def read_anchors(context: Context) -> list[Anchor]:
-    """The physical backups that WAL can be replayed from."""
-    rows: list[tuple[Any, ...]] = context.rows(
-        "SELECT name, coalesce(manifest #>> '{server,system_identifier}', ''),"
-        " coalesce(timeline, 0), start_lsn, stop_lsn,"
-        " coalesce((manifest #>> '{details,whole_at}')::timestamptz, finished_at)"
-        " FROM ops_backup WHERE state = ANY(%s) AND kind = ANY(%s) AND stop_lsn <> ''",
-        [list(GOOD), list(PHYSICAL)],
-    )
-    return [
-        Anchor(name, system, line, _position(start), _position(stop), moment)
-        for name, system, line, start, stop, moment in rows
-        if moment is not None
-    ]
-
-
-def _position(text: str) -> int:
-    return position(text) if text else 0
+def _read(context: Context) -> Readiness:
+    return readiness(context.now, late=context.limits.late, ask=context.ask)

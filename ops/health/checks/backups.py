@@ -16,14 +16,14 @@ from ops.backups.errors import BackupError, StorageError
 from ops.backups.keys import encryption
 from ops.backups.plan import KindPlan, plan
 from ops.backups.vault import COPY, PRIMARY, Vault
-from ops.health.checks.archive import last_moment, wal_archive
+from ops.health.checks.archive import ready, wal_archive
 from ops.health.checks.proofs import drills
 from ops.health.context import Context, within
 from ops.health.contract import HOURLY, OFTEN, Check, Reported, check
 from ops.models import Area, BackupKind, BackupState, RunKind, RunStatus, Severity
-from ops.models.backups import GOOD, PHYSICAL, WHOLE
+from ops.models.backups import GOOD, PHYSICAL
+from ops.readiness.value import Readiness, Shortcoming
 
-_BAD = [BackupState.FAILED.value, BackupState.MISSING.value]
 # An attempt that failed is of interest until it is made up for, or this long.
 _RECENT = timedelta(days=30)
 
@@ -45,24 +45,14 @@ def installed_at(context: Context) -> datetime:
     return found or context.now
 
 
-def newest_of_each_kind(context: Context) -> dict[str, datetime]:
-    """The moment that the newest good backup of each kind holds, of this environment."""
-    rows = context.rows(
-        "SELECT kind, max(taken_at) FROM ops_backup WHERE state = ANY(%s) AND environment = %s"
-        " GROUP BY kind",
-        [list(GOOD), settings.ENVIRONMENT],
-    )
-    return dict(rows)
-
-
 @check(Area.BACKUPS, "Backups that are older than promised", every=OFTEN)
 def backup_age(context: Context) -> Iterator[Reported]:
     """What was written since the newest good backup is lost when the disk is."""
     if not settings.PRODUCTION_LIKE:
         return
-    newest, late = newest_of_each_kind(context), context.limits.late
-    whole = [newest[kind] for kind in WHOLE if kind in newest]
-    if not whole:
+    promised = plan().rpo  # nothing is looked at by a plan that can't be read
+    now = ready(context)
+    if now.restorable_to is None:
         yield Reported(
             "none",
             Severity.CRITICAL,
@@ -70,26 +60,24 @@ def backup_age(context: Context) -> Iterator[Reported]:
             "A failure now would lose everything.",
             "manage.py backup --full",
         )
-    else:
-        latest = max([*whole, *([moment] if (moment := last_moment(context)) else [])])
-        if context.now - latest > plan().rpo + late:
-            lost = words.duration((context.now - latest).total_seconds())
-            yield Reported(
-                "loss",
-                Severity.CRITICAL,
-                "A failure now would lose more than promised",
-                f"The last moment that can be restored is {latest:%Y-%m-%d %H:%M} UTC: {lost} of "
-                f"work. Promised is {words.duration(plan().rpo.total_seconds())} at most.",
-                "manage.py backup --full",
-            )
-    yield from _too_old(newest, context)
+    elif Shortcoming.TOO_MUCH_LOST in now.shortcomings:
+        lost = words.duration((context.now - now.restorable_to).total_seconds())
+        yield Reported(
+            "loss",
+            Severity.CRITICAL,
+            "A failure now would lose more than promised",
+            f"The last moment that can be restored is {now.restorable_to:%Y-%m-%d %H:%M} UTC: "
+            f"{lost} of work. Promised is {words.duration(promised.total_seconds())} at most.",
+            "manage.py backup --full",
+        )
+    yield from _too_old(now, context)
 
 
-def _too_old(newest: dict[str, datetime], context: Context) -> Iterator[Reported]:
+def _too_old(now: Readiness, context: Context) -> Iterator[Reported]:
     for kind in scheduled():
         assert kind.cadence is not None
-        taken = newest.get(kind.kind)
-        if kind.kind == BackupKind.INCREMENTAL and (base := newest.get(BackupKind.BASE)):
+        taken = now.of(kind.kind).newest_at
+        if kind.kind == BackupKind.INCREMENTAL and (base := now.of(BackupKind.BASE).newest_at):
             # Where there is nothing to add to, a base backup is taken instead.
             taken = max(taken or base, base)
         since = taken or installed_at(context)
@@ -145,30 +133,23 @@ def backup_failed(context: Context) -> Iterator[Reported]:
 def backup_damaged(context: Context) -> Iterator[Reported]:
     """A backup that was changed or deleted in the storage brings nothing back, and is a sign that
     others may be next."""
-    newest = context.rows(
-        "SELECT name FROM ops_backup WHERE kind = ANY(%s) AND environment = %s"
-        " ORDER BY taken_at DESC LIMIT 1",
-        [list(WHOLE), settings.ENVIRONMENT],
-    )
-    rows = context.rows(
-        "SELECT name, name, '', state, state_note FROM ops_backup WHERE state = ANY(%(bad)s)"
-        " UNION ALL SELECT b.name || ' in ' || c.storage, b.name, c.storage, c.state,"
-        " c.state_note FROM ops_backupcopy c JOIN ops_backup b ON b.id = c.backup_id"
-        " WHERE c.state = ANY(%(bad)s)",
-        {"bad": _BAD},
-    )
-    for key, name, storage, state, note in rows:
-        is_missing = state == BackupState.MISSING
-        what = f"The copy of {name} in {storage}" if storage else f"The backup {name}"
-        is_newest = not storage and newest == [(name,)]
+    now = ready(context)
+    for each in now.damages:
+        is_missing = each.state == BackupState.MISSING
+        what = (
+            f"The copy of {each.name} in {each.storage}"
+            if each.storage
+            else f"The backup {each.name}"
+        )
+        is_newest = not each.storage and each.name == now.newest_damaged
         yield Reported(
-            key,
+            f"{each.name} in {each.storage}" if each.storage else each.name,
             Severity.CRITICAL if is_newest else Severity.WARNING,
             f"{what} is {'missing' if is_missing else 'damaged'}",
-            f"{note or 'The last check found it so.'}"
+            f"{each.note or 'The last check found it so.'}"
             f"{' It is the newest that would bring everything back.' if is_newest else ''}",
-            f"manage.py verify {name}{' --copy' if storage else ''}",
-            f"backup {name}",
+            f"manage.py verify {each.name}{' --copy' if each.storage else ''}",
+            f"backup {each.name}",
         )
 
 
@@ -215,26 +196,21 @@ def off_site_copy(context: Context) -> Iterator[Reported]:
                 f"grep -n BACKUP_COPY_STORAGE .env.example .env.{settings.ENVIRONMENT}",
             )
         return
-    rows = context.rows(
-        "SELECT b.name, b.finished_at, EXISTS (SELECT FROM ops_backupcopy c"
-        "  WHERE c.backup_id = b.id AND c.state = ANY(%(good)s)) FROM ops_backup b"
-        " WHERE b.state = ANY(%(good)s) AND b.kind = ANY(%(whole)s) AND environment = %(here)s"
-        " ORDER BY b.taken_at DESC LIMIT 1",
-        {"good": list(GOOD), "whole": list(WHOLE), "here": settings.ENVIRONMENT},
+    newest = ready(context).newest
+    if newest is None or newest.has_copy:
+        return
+    # It is copied as soon as it is taken; that takes its time.
+    if newest.finished_at and context.now - newest.finished_at <= context.limits.late:
+        return
+    yield Reported(
+        "newest",
+        Severity.WARNING,
+        "The newest backup has no good copy off-site",
+        f"{newest.name} is in one storage only. The next backup is copied by itself, unless what "
+        "kept this one from it is still there: see its last run.",
+        "manage.py backup --full",
+        f"backup {newest.name}",
     )
-    for name, finished_at, is_copied in rows:
-        # It is copied as soon as it is taken; that takes its time.
-        if is_copied or (finished_at and context.now - finished_at <= context.limits.late):
-            continue
-        yield Reported(
-            "newest",
-            Severity.WARNING,
-            "The newest backup has no good copy off-site",
-            f"{name} is in one storage only. The next backup is copied by itself, unless what "
-            "kept this one from it is still there: see its last run.",
-            "manage.py backup --full",
-            f"backup {name}",
-        )
 
 
 @check(Area.BACKUPS, "Backups that are not encrypted", every=HOURLY)

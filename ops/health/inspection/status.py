@@ -20,9 +20,11 @@ from ops.health.context import Context
 from ops.health.contract import BlindError
 from ops.health.inspection.cron import next_time
 from ops.health.inspection.looking import said
-from ops.models import Backup, Drill, DrillVerdict
+from ops.models import Backup, DrillVerdict
 from ops.postgres.endpoint import Endpoint
 from ops.postgres.errors import one_line
+from ops.readiness.reading import readiness
+from ops.readiness.value import Readiness
 from ops.runs import OWNER
 from ops.words import ago, duration, size
 
@@ -156,9 +158,23 @@ def _migrations(context: Context) -> Iterator[Fact]:
     })  # fmt: skip
 
 
+def _ready(context: Context) -> Readiness:
+    return readiness(context.now, ask=context.ask)
+
+
+def _readiness(context: Context) -> Iterator[Fact]:
+    now = context.once(_ready)
+    told = "nothing can be restored"
+    if now.restorable_to is not None:
+        told = f"{now.restorable_to:%Y-%m-%d %H:%M} UTC, {ago(now.restorable_to, context.now)}"
+        proven = f"proven {ago(now.proven_at, context.now)}" if now.proven_at else "never proven"
+        told = f"{told}; {proven}"
+    yield Fact("readiness", "Restorable to", told, now.as_json())
+
+
 def _backups(context: Context) -> Iterator[Fact]:
-    rows = Backup.objects.using(OWNER).good()
-    last = rows.newest_first().first()
+    own = Backup.objects.using(OWNER).of_environment(settings.ENVIRONMENT)
+    last = own.good().newest_first().first()
     if last is None:
         yield Fact("backup", "Last backup", "none that is good: manage.py backup")
         return
@@ -173,12 +189,11 @@ def _backups(context: Context) -> Iterator[Fact]:
 
 
 def _drills(context: Context) -> Iterator[Fact]:
-    drills = Drill.objects.using(OWNER).exclude(verdict=DrillVerdict.RUNNING)
-    last = drills.newest_first().first()
+    last = context.once(_ready).drill
     if last is None:
         yield Fact("drill", "Last drill", "none: manage.py drill")
         return
-    verdict = str(last.get_verdict_display())
+    verdict = str(DrillVerdict(last.verdict).label)
     yield Fact(
         "drill", "Last drill",
         f"{ago(last.started_at, context.now)}: {verdict.lower()}, {last.subject}",
@@ -244,6 +259,7 @@ _PARTS: tuple[tuple[str, str, Callable[[Context], Iterator[Fact]]], ...] = (
     ("size", "Size", _size),
     ("connections", "Connections", _connections),
     ("migrations", "Migrations", _migrations),
+    ("readiness", "Restorable to", _readiness),
     ("backup", "Last backup", _backups),
     ("drill", "Last drill", _drills),
     ("schedule", "Next, by the plan", _schedule),

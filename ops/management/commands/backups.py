@@ -26,6 +26,8 @@ from ops.management.edge import (
 from ops.management.progress import make_progress
 from ops.models import Backup, BackupKind, BackupState, Run, RunKind
 from ops.progress import Counter
+from ops.readiness.reading import readiness
+from ops.readiness.sentences import sentence
 from ops.rls.router import OWNER_ALIAS, as_owner_by_default
 from ops.runs import Asker, ask, ask_to_cancel
 from ops.words import size
@@ -97,7 +99,8 @@ class Command(BaseCommand):
         if options["json"]:
             self._print_json([_as_json(backup) for backup in backups])
         elif backups:
-            backup_tables.show_list(self._console(), backups, timezone.now())
+            told = sentence(readiness())
+            backup_tables.show_list(self._console(), backups, timezone.now(), told)
         elif Backup.objects.exists():
             self.stdout.write("No backup is like that.")
         else:

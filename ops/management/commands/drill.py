@@ -18,7 +18,8 @@ from ops.management.edge import (
 )
 from ops.management.progress import make_progress
 from ops.models import BackupKind, Drill, DrillVerdict
-from ops.restores.drills.clock import clock
+from ops.readiness.reading import readiness
+from ops.readiness.sentences import sentence
 from ops.restores.drills.drill import ask_for_drill, bury_drills, drill
 from ops.restores.errors import RefusedError
 from ops.restores.requests import DrillRequest
@@ -103,7 +104,7 @@ class Command(BaseCommand):
             self._write([drill_tables.as_json(each) for each in drills])
             return
         out = backup_tables.console(cast("IO[str]", self.stdout._out))
-        drill_tables.show_drills(out, drills, clock().sentence)
+        drill_tables.show_drills(out, drills, sentence(readiness()))
 
     def _write(self, document: Any) -> None:
         self.stdout.write(json.dumps(document, ensure_ascii=False, indent=2))

@@ -6,12 +6,13 @@ import secrets
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Max
 from django.utils import timezone
 
 from ops.backups.plan import KINDS, plan
 from ops.models import Backup
-from ops.models.backups import WHOLE
+from ops.models.backups import WHOLE, BackupQuerySet
 from ops.restores.errors import RefusedError
 
 
@@ -21,7 +22,7 @@ def newest_backup(kind: str = "") -> Backup:
     Raises RefusedError when there is none.
     """
     kinds = (kind,) if kind else WHOLE
-    found = Backup.objects.good().of_kind(*kinds).newest_first().first()
+    found = _own().of_kind(*kinds).newest_first().first()
     if found is None:
         raise _none(kind)
     return found
@@ -34,10 +35,7 @@ def random_backup(kind: str = "") -> Backup:
     """
     kinds = (kind,) if kind else _planned()
     backups: Any = (
-        Backup.objects.good()
-        .of_kind(*kinds)
-        .annotate(drilled_at=Max("drills__started_at"))
-        .order_by("pk")
+        _own().of_kind(*kinds).annotate(drilled_at=Max("drills__started_at")).order_by("pk")
     )
     chances = weights([(each.taken_at, each.drilled_at) for each in backups], timezone.now())
     if not chances:
@@ -57,6 +55,10 @@ def weights(backups: list[tuple[datetime, datetime | None]], now: datetime) -> l
     ]
 
 
+def _own() -> BackupQuerySet:
+    return Backup.objects.of_environment(settings.ENVIRONMENT).good()
+
+
 def _planned() -> tuple[str, ...]:
     """The kinds that are taken by schedule; all of them where there is no schedule."""
     kinds = plan().kinds.values()
@@ -66,6 +68,6 @@ def _planned() -> tuple[str, ...]:
 def _none(kind: str) -> RefusedError:
     which = f"{kind} backup" if kind else "backup"
     return RefusedError(
-        f"There is no good {which} that a restore could be rehearsed with. Nothing was done. Take "
-        "one with `manage.py backup`."
+        f"There is no good {which} of {settings.ENVIRONMENT} that a restore could be rehearsed "
+        "with. Nothing was done. Take one with `manage.py backup`."
     )

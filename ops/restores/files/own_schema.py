@@ -54,9 +54,9 @@ def own_schema() -> OwnSchema:
     Raises RefusedError when there is none that can be read.
     """
     backups = (
-        Backup.objects.good()
+        Backup.objects.of_environment(settings.ENVIRONMENT)
+        .good()
         .of_kind(BackupKind.FULL, BackupKind.SCHEMA)
-        .filter(environment=settings.ENVIRONMENT, disproven_at__isnull=True)
         .newest_first()
     )
     for backup in backups[:_TRIED]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import psycopg
+from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from ops.backups.physical import OLDEST_MAJOR
@@ -151,7 +152,7 @@ def _warnings(live: Live) -> list[str]:
             "no walreceiver fetches the server's WAL, so the point is not in the archive and can't "
             "be restored to. Start `manage.py walreceiver` before the server needs the room."
         )
-    bases = Backup.objects.good().of_kind(*PHYSICAL)
+    bases = Backup.objects.of_environment(settings.ENVIRONMENT).good().of_kind(*PHYSICAL)
     if not any(
         str(server) == live.system_identifier
         for server in bases.values_list("manifest__server__system_identifier", flat=True)

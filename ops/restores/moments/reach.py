@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.conf import settings
+
 from ops.backups.physical import OLDEST_MAJOR
 from ops.backups.wal.gaps import Anchor, Piece, restorable, routes
 from ops.backups.wal.names import lsn, position
@@ -59,9 +61,9 @@ class _Catalogue:
     def read(cls) -> _Catalogue:
         backups = {
             backup.name: backup
-            for backup in Backup.objects.good()
+            for backup in Backup.objects.of_environment(settings.ENVIRONMENT)
+            .good()
             .of_kind(*PHYSICAL)
-            .filter(disproven_at__isnull=True)
             .exclude(stop_lsn="")
             .newest_first()
         }

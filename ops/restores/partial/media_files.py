@@ -21,7 +21,6 @@ from ops.backups.tarreading import TarReading
 from ops.backups.vault import Vault
 from ops.errors import OpsError
 from ops.models import Backup, BackupKind
-from ops.models.backups import GOOD
 from ops.postgres.endpoint import Connection
 from ops.progress import CancelledError, Progress
 
@@ -68,7 +67,8 @@ def restore_files(names: Iterable[str], progress: Progress) -> tuple[list[str], 
     wanted = {name for name in missing if is_safe(name)}
     restored: list[str] = []
     if wanted:
-        for backup in Backup.objects.filter(kind=BackupKind.MEDIA, state__in=GOOD).newest_first():
+        own = Backup.objects.of_environment(settings.ENVIRONMENT).good()
+        for backup in own.of_kind(BackupKind.MEDIA).newest_first():
             try:
                 restored += _from(backup, wanted, progress)
             except CancelledError:

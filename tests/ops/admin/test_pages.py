@@ -112,7 +112,7 @@ def test_pages_cost_as_many_queries_for_fifty_backups_as_for_few(
     assert {url: len(asked) for url, asked in after.items()} == few
     for asked in after.values():
         about_operations = [each for each in asked if '"ops_' in each]
-        assert len(about_operations) <= 10
+        assert len(about_operations) <= 12
         assert len(asked) <= 20
     # A manifest may be megabytes: no list reads one.
     assert not any('"ops_backup"."manifest",' in each for each in [*after[LIST], *after[RUNS]])

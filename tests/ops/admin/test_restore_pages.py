@@ -34,7 +34,7 @@ def buttons(browser: Browser, url: str) -> list[str]:
 
 def test_an_empty_page_says_so_and_offers_the_wizard(browser: Browser) -> None:
     text = words(browser.get(RESTORES))
-    assert "Nothing can be restored: there is no good backup." in text
+    assert "Nothing can be restored: there is no good backup of development." in text
     assert "None yet. Everything, a moment, tables, an account or a customer" in text
     assert "No results found" not in text
     assert "No drill yet" in words(browser.get(DRILLS))

@@ -1,116 +1,104 @@
-"""The sentence on top: what a failure right now would cost, and what is missing."""
+"""The readiness as a page shows it: a sentence, details, and what is missing, with links."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from pytest_django import Settings
 
-from ops.admin.standing import Targets, standing
-from ops.models import BackupState
-from ops.rls.router import as_owner_by_default
-from ops.runs import Asker, ask
-from tests.ops.admin.rows import make_backup
+from ops.admin.standing import standing
+from ops.backups.wal.gaps import Window
+from ops.models import BackupState, DrillVerdict
+from ops.readiness.value import (
+    Attempt,
+    Damage,
+    DrillOutcome,
+    GoodBackup,
+    KindReadiness,
+    Readiness,
+)
 
 NOW = datetime(2026, 3, 10, 21, 40, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-LATE = (
-    "A failure now would lose 3 days of work; promised is 24 h at most. Take a backup, and see why "
-    "none was taken."
-)
 
 
-@pytest.fixture(autouse=True)
-def _as_owner(fresh_database: str) -> None:
-    return None
+def ready(age: timedelta = HOUR, **values: Any) -> Readiness:
+    """An environment with one proven full backup, and what a test changes of it."""
+    taken = NOW - age
+    newest = GoodBackup(7, "a", "full", BackupState.PROVEN, taken, taken, NOW - HOUR, False)
+    proven = {"full": KindReadiness(taken, taken, NOW - HOUR)}
+    whole = {"has_backups": True, "newest": newest, "newest_proven": newest, "kinds": proven}
+    return Readiness("development", NOW, **{**whole, **values})
 
 
-def told(*backups: object, **values: object) -> tuple[str, str, str, list[str]]:
-    with as_owner_by_default():
-        said = standing(list(backups), NOW, **values)  # type: ignore[arg-type]
-    return said.level, said.sentence, said.details, [each.text for each in said.missing]
+def wal_to(moment: datetime) -> Readiness:
+    return ready(3 * HOUR, windows=(Window(NOW - 9 * HOUR, moment, "a", ("a",), ""),))
 
 
 def test_a_proven_backup_lets_everybody_sleep() -> None:
-    proven = make_backup(NOW - 3 * HOUR, state=BackupState.PROVEN, proven_at=NOW - 2 * HOUR)
-    assert told(proven) == (
-        "good",
-        "Restorable to today 18:40.",
-        "Last full backup 3 h ago, proven 2 h ago.",
-        [],
-    )
+    said = standing(ready(3 * HOUR))
+    assert (said.level, said.sentence, said.missing) == ("good", "Restorable to today 18:40.", [])
+    assert said.details == "Last full backup 3 h ago, proven 60 min ago."
 
 
 def test_wal_makes_every_moment_restorable() -> None:
-    proven = make_backup(NOW - 3 * HOUR, state=BackupState.PROVEN)
-    level, sentence, _, missing = told(proven, restorable_to=NOW - timedelta(minutes=4))
-    assert (level, sentence) == ("good", "Restorable to any moment up to today 21:36.")
-    assert missing == []
-    level, _, _, missing = told(proven, restorable_to=NOW - HOUR)
-    assert (level, missing) == (
-        "warning",
-        ["No WAL has been stored for 60 min. See whether walreceiver runs."],
-    )
+    said = standing(wal_to(NOW - timedelta(minutes=4)))
+    assert (said.level, said.missing) == ("good", [])
+    assert said.sentence == "Restorable to any moment up to today 21:36."
+    late = standing(wal_to(NOW - HOUR))
+    assert (late.level, len(late.missing)) == ("warning", 1)
 
 
 def test_nothing_good_is_an_alarm_whatever_else_there_is() -> None:
-    assert told()[:2] == ("danger", "There is no backup yet.")
-    schema = make_backup(NOW - HOUR, kind="schema", state=BackupState.PROVEN)
-    broken = make_backup(NOW - HOUR, state=BackupState.FAILED)
-    level, sentence, _, missing = told(schema, broken)
-    assert (level, sentence) == ("danger", "There is no good backup.")
-    assert missing == [
-        "A failure now would lose everything. Take a full backup.",
-        "1 backup is damaged or missing.",
-    ]
+    nothing = Readiness("development", NOW)
+    assert (standing(nothing).level, standing(nothing).sentence) == (
+        "danger", "There is no backup yet.",
+    )  # fmt: skip
+    broken = replace(nothing, has_backups=True, damages=(Damage(3, "b", "", "failed", ""),))
+    said = standing(broken)
+    assert (said.level, said.sentence) == ("danger", "There is no good backup.")
+    assert [(each.danger, each.link) for each in said.missing] == [
+        (True, ""), (False, "/admin/ops/backup/3/change/"),
+    ]  # fmt: skip
 
 
-def test_a_backup_that_is_too_old_is_an_alarm() -> None:
-    old = make_backup(NOW - 3 * DAY, state=BackupState.PROVEN)
-    assert told(old)[0::3] == (
-        "danger",
-        [LATE],
-    )
-    assert told(old, targets=Targets(loss=7 * DAY))[0] == "good"
+def test_a_backup_nobody_proved_names_the_last_one_that_was() -> None:
+    taken = GoodBackup(8, "b", "full", BackupState.VERIFIED, NOW - HOUR, NOW, None, False)
+    older = ready(9 * DAY).newest
+    said = standing(ready(newest=taken, newest_proven=older))
+    assert said.details.startswith("Last full backup 60 min ago, verified;")
+    assert said.details.endswith("1 Mar 21:40.")
+    alone = standing(ready(newest=taken, newest_proven=None, kinds={}))
+    assert (alone.level, alone.details) == ("warning", "Last full backup 60 min ago, verified.")
 
 
-def test_a_backup_nobody_proved_is_not_slept_upon() -> None:
-    taken = make_backup(NOW - HOUR, state=BackupState.VERIFIED)
-    assert told(taken) == (
-        "warning",
-        "Restorable to today 20:40.",
-        "Last full backup 60 min ago, verified.",
-        ["No backup has been proven by restoring it. Open one and press Prove."],
-    )
-    long_ago = make_backup(NOW - 9 * DAY, state=BackupState.PROVEN, proven_at=NOW - 9 * DAY)
-    level, _, details, missing = told(taken, long_ago)
-    assert level == "warning"
-    assert details.endswith("verified; the last proven one is of 1 Mar 21:40.")
-    assert missing == ["The last proof by a restore was 9 days ago. Prove a newer backup."]
-
-
-def test_an_attempt_that_failed_is_told_until_one_succeeds() -> None:
-    proven = make_backup(NOW - HOUR, state=BackupState.PROVEN)
-    with as_owner_by_default():
-        run = ask("backup", "Full backup", by=Asker("ada", "cron"))
-        run.status, run.finished_at = "failed", NOW - timedelta(minutes=5)
-        run.save()
-    assert told(proven)[3] == ["The last attempt failed 5 min ago."]
-    with as_owner_by_default():
-        later = ask("backup", "Full backup", by=Asker("ada", "cron"))
-        later.status = "done"
-        later.save()
-    assert told(proven)[3] == []
-
-
-def test_production_wants_a_copy_elsewhere(settings: Settings) -> None:
-    proven = make_backup(NOW - HOUR, state=BackupState.PROVEN)
-    settings.PRODUCTION_LIKE = True
-    assert told(proven)[3] == ["No off-site copy is configured (BACKUP_COPY_STORAGE)."]
-    settings.STORAGES = {**settings.STORAGES, "dbbackup_copy": settings.STORAGES["dbbackup"]}
-    assert told(proven)[3] == ["The newest backup has no good copy off-site."]
-    with as_owner_by_default():
-        proven.copies.create(storage="dbbackup_copy", copied_at=NOW)
-    assert told(proven)[0] == "good"
+@pytest.mark.parametrize(
+    ("values", "level", "link"),
+    [
+        ({"age": 3 * DAY}, "danger", ""),
+        (
+            {"drill": DrillOutcome(DrillVerdict.FAILED, "a", "", NOW)},
+            "danger", "/admin/ops/drill/",
+        ),
+        (
+            {"newest_damaged": "b", "damages": (Damage(9, "b", "", "missing", ""),)},
+            "danger", "/admin/ops/backup/9/change/",
+        ),
+        ({"seconds": 7200.0}, "warning", "/admin/ops/drill/"),
+        ({"failed_attempt": Attempt(5, NOW)}, "warning", "/admin/ops/run/5/change/"),
+        ({"needs_copy": True}, "warning", ""),
+        (
+            {"needs_copy": True, "has_second_storage": True},
+            "warning", "/admin/ops/backup/7/change/",
+        ),
+    ],
+)  # fmt: skip
+def test_each_shortcoming_has_its_level_and_its_place(
+    values: dict[str, Any], level: str, link: str
+) -> None:
+    said = standing(ready(**values))
+    assert (said.level, said.missing[0].link) == (level, link)
+    assert said.missing[0].danger == (level == "danger")

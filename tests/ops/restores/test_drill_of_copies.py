@@ -12,7 +12,7 @@ from pytest_django import Settings
 from ops.backups.wal.slot import drop_slot
 from ops.models import BackupKind, BackupState, Drill, DrillVerdict, Run
 from ops.postgres.endpoint import Endpoint
-from ops.restores.drills.clock import clock
+from ops.readiness.reading import readiness
 from ops.restores.moments.live import live_server
 from tests.ops.backups.conftest import Backups
 from tests.ops.backups.replicating import server_of_a_module
@@ -81,7 +81,7 @@ def test_a_base_a_chain_and_this_very_moment_pass(backups: Backups, settings: Se
     assert done.holds is not None
     assert before.asked_at < done.holds < after.asked_at
     assert done.rpo_seconds == 0
-    assert clock().level == "good"
+    assert readiness().level == "good"
 
     require_the_sides_of_a_given_time(done)
 
