@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench shell lock clean
+.PHONY: help run test check bench shell schema lock clean
 
 # Many containers forbid it; compiling every module anew costs each process a quarter of its start.
 # Bytecode lies in __pycache__ alone, which git ignores and `make clean` removes.
@@ -22,6 +22,7 @@ help:
 	@echo 'make check  the fast checks: lint, types, imports, migrations'
 	@echo 'make bench  the benchmarks, as ratios'
 	@echo 'make shell  a Python shell with the models'
+	@echo 'make schema record what migrations make, for the health checks'
 	@echo 'make lock   pin the dependencies of pyproject.toml anew'
 	@echo 'make clean  remove .venv and caches; data in var/ stays'
 
@@ -45,6 +46,10 @@ bench:
 shell:
 	@scripts/install requirements.lock
 	@exec $(PYTHON) manage.py shell_plus
+
+schema:
+	@scripts/install requirements-dev.lock
+	@SRVC_RECORD_SCHEMA=1 $(PYTHON) -m pytest -q tests/ops/health/test_recorded_schema.py -k what_migrations_make
 
 lock:
 	@scripts/install requirements-dev.lock

@@ -21,13 +21,12 @@ _CONSTRAINTS = """
     FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid <> 0
 """
 _POLICIES = """
-    SELECT p.polrelid::bigint, p.polname::text, ARRAY(SELECT coalesce(r.rolname, 'public')::text
-        FROM unnest(p.polroles) u(role) LEFT JOIN pg_roles r ON r.oid = u.role)
+    SELECT p.polrelid::bigint, p.polname::text
     FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
     WHERE c.relnamespace = 'public'::regnamespace
 """
 _TRIGGERS = """
-    SELECT t.tgrelid::bigint, t.tgname::text, coalesce(obj_description(t.oid, 'pg_trigger'), '')
+    SELECT t.tgrelid::bigint, t.tgname::text
     FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
     WHERE NOT t.tgisinternal AND c.relnamespace = 'public'::regnamespace
 """
@@ -43,8 +42,8 @@ class Actual:
     indexes: list[catalogue.Index] = field(default_factory=list)
     foreign_keys: list[catalogue.ForeignKey] = field(default_factory=list)
     constraints: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
-    policies: dict[str, list[str]] = field(default_factory=dict)
-    triggers: dict[str, str] = field(default_factory=dict)
+    policies: set[str] = field(default_factory=set)
+    triggers: set[str] = field(default_factory=set)
 
     def numbers(self, names: tuple[str, ...]) -> tuple[int, ...]:
         """The columns' numbers; -1 for one that is not there."""
@@ -65,10 +64,10 @@ def read_actual(context: Context) -> dict[str, Actual]:
         there.columns[name] = (number, type_, is_required, has_default)
     for there, (name, kind, columns) in _parts(context, _CONSTRAINTS, tables):
         there.constraints[name] = (kind, tuple(columns))
-    for there, (name, roles) in _parts(context, _POLICIES, tables):
-        there.policies[name] = roles
-    for there, (name, mark) in _parts(context, _TRIGGERS, tables):
-        there.triggers[name] = mark
+    for there, (name,) in _parts(context, _POLICIES, tables):
+        there.policies.add(name)
+    for there, (name,) in _parts(context, _TRIGGERS, tables):
+        there.triggers.add(name)
     return {each.table.name: each for each in tables.values()}
 
 

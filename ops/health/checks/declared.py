@@ -11,7 +11,6 @@ import pgtrigger
 from django.db import connections, models
 from django.db.models.constraints import BaseConstraint
 
-from ops.health.quoting import quoted
 from ops.rls.policies import RowPolicy
 from ops.runs import OWNER
 
@@ -26,7 +25,6 @@ class Column:
     name: str
     type: str  # as PostgreSQL's format_type writes it
     is_nullable: bool
-    has_default: bool
     field: Any
 
 
@@ -48,8 +46,7 @@ class Named:
     name: str
     noun: str
     statement: Callable[[], str]
-    role: str = ""  # of a policy
-    mark: str = ""  # of a trigger: what tells one definition from another
+    is_policy: bool = False
 
 
 def editor() -> Any:
@@ -78,7 +75,6 @@ def columns_of(model: type[models.Model]) -> Iterator[Column]:
                 _as_shown(type_),
                 # A generated column may be NULL, whatever its field says.
                 field.null or field.generated,
-                field.has_db_default(),
                 field,
             )
 
@@ -89,17 +85,6 @@ def column_statement(model: type[models.Model], column: Column) -> str:
     writes.add_field(model, column.field)
     statements = [*writes.collected_sql, *map(str, writes.deferred_sql)]
     return "\n".join(_ended(each) for each in statements)
-
-
-def default_statement(model: type[models.Model], column: Column) -> str:
-    """Return the SQL that gives a column its default again."""
-    writes = editor()
-    text, values = writes.db_default_sql(column.field)
-    value = text % tuple(writes.quote_value(each) for each in values)
-    return (
-        f"ALTER TABLE {quoted('public', model._meta.db_table)} ALTER COLUMN {quoted(column.name)} "
-        f"SET DEFAULT {value};"
-    )
 
 
 def indexes_of(model: type[models.Model]) -> Iterator[Index]:
@@ -162,7 +147,7 @@ def named_of(model: type[models.Model]) -> Iterator[Named]:
             each.name,
             "policy" if isinstance(each, RowPolicy) else "constraint",
             lambda each=each: _constraint_statement(model, each, writes),  # type: ignore[misc]
-            each.role if isinstance(each, RowPolicy) else "",
+            isinstance(each, RowPolicy),
         )
 
 
@@ -179,7 +164,6 @@ def triggers_of() -> dict[str, list[Named]]:
                 trigger.get_pgid(model),
                 "trigger",
                 lambda command=command: command,  # type: ignore[misc]
-                mark=trigger.compile(model).hash,
             )
         )
     return found

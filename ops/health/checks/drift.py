@@ -1,4 +1,7 @@
-"""Where the database's schema is another than the one that the models declare."""
+"""What the models declare and the database has not, or has besides: tables, columns, keys, rules.
+
+What a policy, a constraint, a trigger, an index or a default says is compared in altered.py.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,7 @@ def _columns(model: type[models.Model], there: Actual) -> Iterator[Reported]:
             statement = declared.column_statement(model, column)
             yield _missing(table, column.name, "column", statement, Severity.CRITICAL)
             continue
-        _, type_, is_required, has_default = there.columns[column.name]
+        _, type_, is_required, _ = there.columns[column.name]
         name, alter = f"{table}.{column.name}", f"ALTER COLUMN {quoted(column.name)}"
         if type_ != column.type and not _is_wider(type_, column.type):
             how = f"TYPE {column.type} USING {quoted(column.name)}::{column.type}"
@@ -78,9 +81,6 @@ def _columns(model: type[models.Model], there: Actual) -> Iterator[Reported]:
             said = "Code counts on a value." if not is_required else "Rows without it are refused."
             title = f"{name} {may} NULL, other than the model says"
             yield _differs(table, column.name, "null", title, said, alter, how)
-        if column.has_default and not has_default:
-            statement = declared.default_statement(model, column)
-            yield _missing(table, f"{column.name} default", "default", statement, Severity.WARNING)
     yield from _leftover(table, there, known)
 
 
@@ -116,39 +116,21 @@ def _leftover(table: str, there: Actual, known: set[str]) -> Iterator[Reported]:
 
 def _indexes(model: type[models.Model], there: Actual) -> Iterator[Reported]:
     table = model._meta.db_table
-    by_name = {index.name: index for index in there.indexes}
+    names = {index.name for index in there.indexes}
     for wanted in declared.indexes_of(model):
-        columns = there.numbers(wanted.columns)
         if wanted.name:
-            found = by_name.get(wanted.name)
             key, what = wanted.name, f"{wanted.name} "
-            same = found is not None and (not columns or found.columns == columns)
+            same = wanted.name in names
         else:
             key = f"{','.join(wanted.columns)} {_purpose(wanted)}"
             what = f"on {', '.join(wanted.columns)} "
-            found = None
+            columns = there.numbers(wanted.columns)
             same = any(_serves(index, wanted, columns) for index in there.indexes)
-        if same:
-            continue
-        noun = "unique constraint" if wanted.is_unique else "index"
-        severity = Severity.CRITICAL if wanted.is_unique else Severity.WARNING
-        statement = wanted.statement()
-        if found is None:
+        if not same:
+            noun = "unique constraint" if wanted.is_unique else "index"
+            severity = Severity.CRITICAL if wanted.is_unique else Severity.WARNING
+            statement = wanted.statement()
             yield _missing(table, key, f"{noun} {what}".strip(), statement, severity, named=False)
-        else:
-            drop = f"DROP INDEX CONCURRENTLY {quoted('public', found.name)};"
-            if found.backs_constraint:
-                drop = (
-                    f"ALTER TABLE {quoted('public', table)} DROP CONSTRAINT {quoted(found.name)};"
-                )
-            yield Reported(
-                f"public.{table}.{key}",
-                severity,
-                f"The {noun} {key} of public.{table} is another than the model declares",
-                f"It is: {found.definition}. The model has {', '.join(wanted.columns)}.",
-                f"{drop}\n{statement}",
-                f"table public.{table}",
-            )
 
 
 def _purpose(wanted: declared.Index) -> str:
@@ -189,63 +171,20 @@ def _named(
     model: type[models.Model], there: Actual, triggers: list[declared.Named]
 ) -> Iterator[Reported]:
     table = model._meta.db_table
-    wanted = list(declared.named_of(model))
-    for each in wanted:
-        if each.role:
-            roles = there.policies.get(each.name)
-            if roles is not None and roles != [each.role]:
-                yield Reported(
-                    f"public.{table}.{each.name}",
-                    Severity.CRITICAL,
-                    f"The policy {each.name} of public.{table} is for other roles",
-                    f"It is for {', '.join(roles)}; the model has {each.role}.",
-                    f"ALTER POLICY {quoted(each.name)} ON {quoted('public', table)} "
-                    f"TO {quoted(each.role)};",
-                    f"table public.{table}",
-                )
-            is_there = roles is not None
-        else:
-            is_there = each.name in there.constraints
-        if not is_there:
+    for each in declared.named_of(model):
+        if each.name not in (there.policies if each.is_policy else there.constraints):
             noun = f"{each.noun} {each.name}"
             statement = each.statement()
             yield _missing(table, each.name, noun, statement, Severity.CRITICAL, named=False)
-    declared_policies = {each.name for each in wanted if each.role}
-    if declared_policies:
-        yield from _strange_policies(table, there, declared_policies)
     yield from _triggers(table, there, triggers)
-
-
-def _strange_policies(table: str, there: Actual, known: set[str]) -> Iterator[Reported]:
-    for name, roles in there.policies.items():
-        if name not in known:
-            yield Reported(
-                f"public.{table}.{name}",
-                Severity.CRITICAL,
-                f"The policy {name} of public.{table} is of no model",
-                f"It is for {', '.join(roles)}. Policies add up: it may show rows that the others "
-                "hide.",
-                f"DROP POLICY {quoted(name)} ON {quoted('public', table)};",
-                f"table public.{table}",
-            )
 
 
 def _triggers(table: str, there: Actual, triggers: list[declared.Named]) -> Iterator[Reported]:
     for each in triggers:
-        mark = there.triggers.get(each.name)
-        if mark is None:
+        if each.name not in there.triggers:
             noun = f"trigger {each.name}"
             statement = each.statement()
             yield _missing(table, each.name, noun, statement, Severity.CRITICAL, named=False)
-        elif mark != each.mark:
-            yield Reported(
-                f"public.{table}.{each.name}",
-                Severity.CRITICAL,
-                f"The trigger {each.name} of public.{table} is not what its model declares",
-                "It was made from another definition: an older one, or by hand.",
-                each.statement(),
-                f"table public.{table}",
-            )
 
 
 def _missing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ops.health.checks.altered import altered_definitions, foreign_objects
 from ops.health.checks.damage import checksum_failures, damaged_indexes
 from ops.health.checks.definitions import (
     disabled_triggers,
@@ -21,6 +22,8 @@ CHECKS: tuple[Check, ...] = (
     invariants_hold,
     migrations,
     schema_drift,
+    altered_definitions,
+    foreign_objects,
     invalid_constraints,
     invalid_indexes,
     disabled_triggers,

@@ -35,7 +35,7 @@ def migrations(context: Context) -> Iterator[Reported]:
             "manage.py migrate",
         ) from None
     applied = {(str(app), str(name)) for app, name in rows}
-    if applied == _names_of_the_code():
+    if applied == names_of_the_code():
         return  # and what each needs is among them
     code = of_the_code()
     yield from _unapplied(code, applied)
@@ -50,7 +50,7 @@ def of_the_code() -> MigrationLoader:
 
 
 @functools.cache
-def _names_of_the_code() -> frozenset[Name]:
+def names_of_the_code() -> frozenset[Name]:
     """What the files are called: reading them all takes as long as many checks together."""
     found: set[Name] = set()
     for app in apps.get_app_configs():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 
-import pytest
 from django.core.management import call_command
 
 from ops.health.checks.drift import schema_drift
@@ -55,16 +54,6 @@ FAULTS = [
          "The policy job_member of public.jobs is missing"),
     ),
     (
-        "ALTER POLICY quote_member ON quotes TO PUBLIC",
-        ("public.quotes.quote_member", Severity.CRITICAL,
-         "The policy quote_member of public.quotes is for other roles"),
-    ),
-    (
-        "CREATE POLICY all_of_them ON customers USING (true)",
-        ("public.customers.all_of_them", Severity.CRITICAL,
-         "The policy all_of_them of public.customers is of no model"),
-    ),
-    (
         "ALTER TABLE jobs ALTER COLUMN title DROP NOT NULL",
         ("public.jobs.title null", Severity.WARNING,
          "The column public.jobs.title may be NULL, other than the model says"),
@@ -73,11 +62,6 @@ FAULTS = [
         "ALTER TABLE users ALTER COLUMN account_id SET NOT NULL",
         ("public.users.account_id null", Severity.WARNING,
          "The column public.users.account_id may not be NULL, other than the model says"),
-    ),
-    (
-        "ALTER TABLE accounts ALTER COLUMN payment_days DROP DEFAULT",
-        ("public.accounts.payment_days default", Severity.WARNING,
-         "The default public.accounts.payment_days default is missing"),
     ),
     (
         "ALTER TABLE accounts ALTER COLUMN currency TYPE text",
@@ -136,38 +120,17 @@ def test_whatever_is_changed_by_hand_is_named_and_mended_as_told(patient: Patien
     }
 
 
-def test_an_index_of_other_columns_under_the_same_name_is_another(patient: Patient) -> None:
-    patient.execute(
-        "SET ROLE srvc_owner", "DROP INDEX jobs_scheduled",
-        "CREATE INDEX jobs_scheduled ON jobs (user_id)",
-    )  # fmt: skip
-    (told,) = patient.found(schema_drift).values()
-    assert told.title == (
-        "The index jobs_scheduled of public.jobs is another than the model declares"
-    )
-    for statement in told.next_step.split("\n"):
-        patient.execute("SET ROLE srvc_owner", statement)
-    assert patient.found(schema_drift) == {}
-
-
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [
-        ("DROP TRIGGER {trigger} ON jobs", "is missing"),
-        ("COMMENT ON TRIGGER {trigger} ON jobs IS 'older'", "is not what its model declares"),
-    ],
-)
 def test_a_trigger_is_installed_again_without_opening_a_way_around_it(
-    patient: Patient, fault: str, said: str
+    patient: Patient,
 ) -> None:
     ((name,),) = patient.execute(
         "SELECT tgname FROM pg_trigger WHERE tgrelid = 'jobs'::regclass"
         " AND tgname LIKE 'pgtrigger_touch_updated_at%'"
     )
-    patient.execute(fault.format(trigger=name))
+    patient.execute(f"DROP TRIGGER {name} ON jobs")
     (told,) = patient.found(schema_drift).values()
     assert (told.severity, told.title) == (
-        Severity.CRITICAL, f"The trigger {name} of public.jobs {said}",
+        Severity.CRITICAL, f"The trigger {name} of public.jobs is missing",
     )  # fmt: skip
     for command in told.next_step.split(" && "):
         _, *arguments = shlex.split(command)

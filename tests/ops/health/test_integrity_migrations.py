@@ -60,7 +60,7 @@ def test_a_squashed_migration_is_applied_once_all_that_it_replaces_is(
     code.disk_migrations["crm", "0001_squashed"] = squashed
     code.graph.add_node(("crm", "0001_squashed"), squashed)
     monkeypatch.setattr("ops.health.checks.migrations.of_the_code", lambda: code)
-    monkeypatch.setattr("ops.health.checks.migrations._names_of_the_code", frozenset)
+    monkeypatch.setattr("ops.health.checks.migrations.names_of_the_code", frozenset)
     assert patient.found(migrations) == {}
     replaced.append(("crm", "0099_more"))
     assert patient.found(migrations)["crm unapplied"].detail.startswith("0001_squashed. ")
