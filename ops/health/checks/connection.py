@@ -9,6 +9,7 @@ from datetime import date, datetime
 from statistics import median
 
 from ops.health.checks.waiting import idle_in_transaction, pool
+from ops.health.checks.writing import writable
 from ops.health.context import Context
 from ops.health.contract import DAILY, HOURLY, OFTEN, Check, Reported, check
 from ops.health.disk import is_here, is_local
@@ -246,6 +247,7 @@ def _holders(context: Context) -> str:
 
 CHECKS: tuple[Check, ...] = (
     reachable,
+    writable,
     latency,
     tls,
     version,
