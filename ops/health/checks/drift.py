@@ -146,7 +146,7 @@ def _indexes(model: type[models.Model], there: Actual) -> Iterator[Reported]:
                 severity,
                 f"The {noun} {key} of public.{table} is another than the model declares",
                 f"It is: {found.definition}. The model has {', '.join(wanted.columns)}.",
-                f"{drop}\n{statement}",
+                f"{drop}\n{_in_public(statement)}",
                 f"table public.{table}",
             )
 
@@ -259,9 +259,16 @@ def _missing(
         f"{told} is missing",
         "A model declares it, and the migration that makes it is applied or was skipped: somebody "
         "took it away, or it never came.",
-        statement,
+        _in_public(statement),
         f"table public.{table}",
     )
+
+
+def _in_public(statement: str) -> str:
+    """Let Django's SQL, which names no schema, mean the schema of ours and no other."""
+    if statement.startswith("manage.py "):
+        return statement
+    return f"SET search_path = public, pg_temp;\n{statement}"
 
 
 def _differs(
