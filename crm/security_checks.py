@@ -7,11 +7,12 @@ from datetime import timedelta
 
 from django.conf import settings
 
-from crm.models.users import PLATFORM_GROUPS
+from crm.models.users import PLATFORM_ADMINISTRATOR_GROUP, PLATFORM_GROUPS
 from ops.health.context import Context
 from ops.health.contract import DAILY, Check, Reported, check
 from ops.health.quoting import literal
 from ops.models import Area, Severity
+from ops.rls.router import OWNER_ALIAS
 
 
 @check(Area.SECURITY, "People who no longer sign in and still may", every=DAILY)
@@ -20,8 +21,12 @@ def stale_staff(context: Context) -> Iterator[Reported]:
     administrator's every business's. Who has not signed in for months has probably left.
     """
     days = context.limits.stale_staff_days
-    asked = {"since": context.now - timedelta(days=days), "groups": list(PLATFORM_GROUPS)}
-    for pk, email, last, is_platforms in context.rows(_STALE, asked):
+    asked = {
+        "since": context.now - timedelta(days=days),
+        "groups": list(PLATFORM_GROUPS),
+        "administrators": PLATFORM_ADMINISTRATOR_GROUP,
+    }
+    for pk, email, last, is_platforms, others in context.rows(_STALE, asked):
         when = f"last signed in on {last:%Y-%m-%d}" if last else "never signed in"
         yield Reported(
             f"user {pk}",
@@ -31,7 +36,7 @@ def stale_staff(context: Context) -> Iterator[Reported]:
             f"The account is active and {when}. "
             + ("It sees every business's rows." if is_platforms
                else "It sees the rows of the business it belongs to."),
-            _closing(pk),
+            _closing(pk) if others or not is_platforms else _renewing(email),
             f"user {email}",
         )  # fmt: skip
 
@@ -43,15 +48,25 @@ def missing_second_factors(context: Context) -> Iterator[Reported]:
     """
     if not settings.REQUIRE_TWO_FACTOR:
         return  # nobody is asked for one; `deployment` tells where that is wrong
-    for pk, email, last in context.rows(_WITHOUT_FACTOR, {"groups": list(PLATFORM_GROUPS)}):
+    asked = {
+        "groups": list(PLATFORM_GROUPS),
+        "administrators": PLATFORM_ADMINISTRATOR_GROUP,
+    }
+    for pk, email, last, others in context.rows(_WITHOUT_FACTOR, asked):
         when = f"It last signed in on {last:%Y-%m-%d}." if last else "It never signed in."
+        until = (
+            "until then the next step keeps everybody out."
+            if others
+            else "nobody else could let it in again, so the next step does not close it: a new "
+            "password keeps out whoever has the old one."
+        )
         yield Reported(
             f"user {pk}",
             Severity.WARNING,
             f"{email} sees every account and has no second factor",
             f"{when} The next sign-in with its password sets the second factor up, whoever does "
-            "it. Let its owner do so today; until then the next step keeps everybody out.",
-            _closing(pk),
+            f"it. Let its owner do so today; {until}",
+            _closing(pk) if others else _renewing(email),
             f"user {email}",
         )
 
@@ -86,6 +101,11 @@ def failed_sign_ins(context: Context) -> Iterator[Reported]:
             )
 
 
+def _renewing(email: str) -> str:
+    """Give an administrator's account a new password, when there is nobody to open it again."""
+    return f"manage.py changepassword --database {OWNER_ALIAS} {email}"
+
+
 def _closing(pk: int) -> str:
     return f"UPDATE public.users SET is_active = false WHERE id = {pk};"  # noqa: S608 (a number)
 
@@ -95,14 +115,23 @@ _MAY_SIGN_IN = "u.is_active AND u.password NOT LIKE '!%%'"
 _OF_THE_PLATFORM = """(u.is_superuser OR u.account_id IS NULL AND EXISTS (
     SELECT FROM public.users_groups m JOIN public.auth_group g ON g.id = m.group_id
     WHERE m.user_id = u.id AND g.name = ANY (%(groups)s)))"""
+# Administrators who remain, and can let others in again, when this one is closed.
+_OTHERS = """EXISTS (SELECT FROM public.users o WHERE o.id <> u.id AND o.is_active
+    AND o.password NOT LIKE '!%%' AND (o.is_superuser OR o.account_id IS NULL AND EXISTS (
+        SELECT FROM public.users_groups m JOIN public.auth_group g ON g.id = m.group_id
+        WHERE m.user_id = o.id AND g.name = %(administrators)s)) AND {they})"""
 _STALE = f"""
-    SELECT u.id, u.email, u.last_login, {_OF_THE_PLATFORM}
+    SELECT u.id, u.email, u.last_login, {_OF_THE_PLATFORM},
+        {_OTHERS.format(they="coalesce(o.last_login, o.date_joined) >= %(since)s")}
     FROM public.users u
     WHERE {_MAY_SIGN_IN} AND coalesce(u.last_login, u.date_joined) < %(since)s
     ORDER BY 4 DESC, u.id LIMIT 1000
 """  # noqa: S608 (constants)
+_CONFIRMED = (
+    "EXISTS (SELECT FROM public.otp_totp_totpdevice d WHERE d.user_id = o.id AND d.confirmed)"
+)
 _WITHOUT_FACTOR = f"""
-    SELECT u.id, u.email, u.last_login FROM public.users u
+    SELECT u.id, u.email, u.last_login, {_OTHERS.format(they=_CONFIRMED)} FROM public.users u
     WHERE {_MAY_SIGN_IN} AND {_OF_THE_PLATFORM} AND NOT EXISTS (
         SELECT FROM public.otp_totp_totpdevice d WHERE d.user_id = u.id AND d.confirmed)
     ORDER BY u.id LIMIT 1000

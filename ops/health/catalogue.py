@@ -75,6 +75,14 @@ class Index:
     scans: int
     size: int  # bytes
     definition: str
+    # Whether uniqueness is looked at row by row, or, when deferrable, by the end of a transaction.
+    is_immediate: bool
+    nulls_not_distinct: bool
+    options: tuple[str, ...]  # storage parameters, and those of its operator classes
+    # By what it is needed whatever queries read: CLUSTER, logical replication, foreign keys.
+    is_clustered: bool
+    is_replica_identity: bool
+    is_referenced: bool
 
     @property
     def title(self) -> str:
@@ -167,11 +175,9 @@ def _table(row: tuple[Any, ...], size_of_indexes: int, index_scans: int) -> Tabl
 
 
 def _index(row: tuple[Any, ...]) -> Index:
-    oid, table, schema, name, method, columns, included, classes, collations, directions = row[:10]
-    return Index(
-        oid, table, schema, name, method, tuple(columns), tuple(included), tuple(classes),
-        tuple(collations), tuple(directions), *row[10:],
-    )  # fmt: skip
+    # Arrays come as lists, and are compared and hashed.
+    values: list[Any] = [tuple(value) if isinstance(value, list) else value for value in row]
+    return Index(*values)
 
 
 def _foreign_key(row: tuple[Any, ...]) -> ForeignKey:
@@ -237,7 +243,15 @@ _INDEXES = f"""
         coalesce(pg_stat_get_numscans(i.indexrelid), 0),
         CASE WHEN k.locked THEN x.relpages * {_BLOCK}
             ELSE coalesce(pg_relation_size(i.indexrelid), 0) END,
-        CASE WHEN k.locked THEN '' ELSE pg_get_indexdef(i.indexrelid) END
+        CASE WHEN k.locked THEN '' ELSE pg_get_indexdef(i.indexrelid) END,
+        i.indimmediate, i.indnullsnotdistinct,
+        -- Minor releases may stamp columns with marks of their own, which are no option.
+        coalesce(x.reloptions, '{{}}') || ARRAY(
+            SELECT a.attnum || ' ' || option FROM pg_attribute a, unnest(a.attoptions) AS option
+            WHERE a.attrelid = x.oid AND NOT starts_with(option, 'pg_') ORDER BY 1),
+        i.indisclustered, i.indisreplident,
+        EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_class'::regclass
+                AND d.refobjid = i.indexrelid AND d.deptype = 'n')
     FROM pg_index i
     CROSS JOIN LATERAL (
         SELECT ARRAY[i.indexrelid, i.indrelid] && (%(locked)s)::oid[] AS locked) k

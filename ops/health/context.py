@@ -15,6 +15,8 @@ import psycopg
 from ops.health.catalogue import Catalogue
 from ops.health.contract import BlindError, Blindness, several
 from ops.health.marking import marked
+from ops.health.quoting import quoted
+from ops.health.steps import as_superuser
 from ops.health.thresholds import Thresholds
 from ops.postgres.endpoint import Connection, Endpoint
 from ops.postgres.server import ServerFacts, facts
@@ -142,7 +144,7 @@ class Context:
         if not self.sees_all_statistics:
             raise BlindError(
                 f"{what} can't be seen by {self.facts.role}.",
-                f"GRANT pg_monitor TO {self.facts.role};",
+                as_superuser(f"GRANT pg_monitor TO {quoted(self.facts.role)};"),
             )
 
     def blind(self, what: str, allow: str = "") -> None:

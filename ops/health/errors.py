@@ -5,3 +5,7 @@ from ops.errors import OpsError
 
 class HealthError(OpsError):
     """Checks can't be run, chosen or recorded."""
+
+
+class NotRecordedError(HealthError):
+    """Checks ran, and what they found can't be recorded."""

@@ -161,6 +161,11 @@ def _sentence(error: Exception) -> str:
         return "The database has no tables for findings yet; run `manage.py migrate`."
     if isinstance(cause, ServerError):
         return str(cause)
+    if isinstance(cause, psycopg.errors.ReadOnlySqlTransaction):
+        return (
+            "The database takes no writes: it is set read-only, or its server is a standby. The "
+            "check `writable` says which, and what to do."
+        )
     return f"The database did not take it ({one_line(cause)})."
 
 
@@ -169,4 +174,7 @@ def _summary(found: Look) -> str:
     checks = len(found.outcomes)
     worst = f", the worst {found.worst.label.lower()}" if found.worst else ""
     noun = "finding" if count == 1 else "findings"
-    return f"{checks} checks, {count} {noun}{worst}." if count else f"{checks} checks: all is well."
+    if count or found.not_recorded:
+        unrecorded = f" Not recorded: {found.not_recorded}" if found.not_recorded else ""
+        return f"{checks} checks, {count} {noun}{worst}.{unrecorded}"
+    return f"{checks} checks: all is well."

@@ -11,6 +11,7 @@ from ops.health.look import Look
 from ops.health.running import SELF
 from ops.models import Area, CheckState, Finding, Severity
 
+NOT_RECORDED = "The findings could not be recorded, so nobody else sees them."
 _BLIND = f"{SELF}blind"
 _ORDER = {each.value: number for number, each in enumerate(Area)}
 
@@ -94,23 +95,27 @@ def areas(look: Look) -> list[AreaVerdict]:
 
 
 def status(look: Look, fail_on: Severity = Severity.WARNING) -> Exit:
-    """Return how a command that looked ends: the worst that counts, from `fail_on` upwards."""
+    """Return how a command that looked ends: the worst that counts, from `fail_on` upwards.
+
+    A look that could not be recorded is never OK, whatever `fail_on` says.
+    """
     worst = look.worst
     if worst is None or worst.rank < fail_on.rank:
-        return Exit.OK
+        return Exit.WARNING if look.not_recorded else Exit.OK
     return Exit.CRITICAL if worst is Severity.CRITICAL else Exit.WARNING
 
 
 def nagios(look: Look, fail_on: Severity = Severity.WARNING) -> tuple[Exit, str]:
     """Return a plugin's status and its line (Monitoring Plugins Development Guidelines).
 
-    What could not be seen is UNKNOWN, whatever `fail_on` says, unless something worse was found.
+    What could not be seen, or not be recorded, is UNKNOWN, whatever `fail_on` says, unless
+    something worse was found.
     """
     loud = [each for each in told(look) if each.counts]
     wrong = [each for each in loud if not each.is_blindness]
     unseen = [each for each in loud if each.is_blindness]
     state = _state(wrong, fail_on)
-    if state is Exit.OK and unseen:
+    if state is Exit.OK and (unseen or look.not_recorded):
         state = Exit.UNKNOWN
     first = (unseen if state is Exit.UNKNOWN else wrong)[:1]
     said = f": {first[0].reported.title}" if first else ""
@@ -118,7 +123,10 @@ def nagios(look: Look, fail_on: Severity = Severity.WARNING) -> tuple[Exit, str]
     summary = ", ".join(f"{number} {each}" for each, number in counts.items() if number)
     if unseen:
         summary = ", ".join([*([summary] if summary else []), f"{len(unseen)} not seen"])
-    line = f"{summary or f'{len(look.outcomes)} checks, all is well'}{said}"
+    nothing = "nothing found, but not recorded" if look.not_recorded else "all is well"
+    line = f"{summary or f'{len(look.outcomes)} checks, {nothing}'}{said}"
+    if look.not_recorded:
+        line = f"{line}. {NOT_RECORDED} {look.not_recorded}"
     return state, nagios_line(state, line, " ".join(_performance(look, counts, len(unseen))))
 
 

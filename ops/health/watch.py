@@ -27,7 +27,7 @@ from ops.backups.lock import KEPT_ALIVE
 from ops.health import look, notices, retention
 from ops.health.channels import channels
 from ops.health.contract import BlindError
-from ops.health.errors import HealthError
+from ops.health.errors import HealthError, NotRecordedError
 from ops.health.sampling import take_samples
 from ops.health.selection import due
 from ops.health.statements import read_statements
@@ -101,7 +101,7 @@ def tick(now: datetime, stop: Stop | None = None) -> Ticked:
     if checks:
         found = look.look_at(checks)
         if found.not_recorded:
-            raise HealthError(found.not_recorded)
+            raise NotRecordedError(found.not_recorded)
     look.tidy(now)
     notices.announce_missed(now)
     with stop.held():
@@ -153,6 +153,22 @@ class Lock:
         self._connection = None
 
 
+@dataclass(frozen=True)
+class _Away:
+    """A way in which the database fails, that no finding can tell of; in sentences for people."""
+
+    is_so: str
+    is_over: str
+
+
+_SILENT = _Away("The database does not answer", "The database answers again")
+_UNRECORDED = _Away("The database does not take findings", "The database takes findings again")
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
 @dataclass
 class Watcher:
     """Ticks until it is asked to stop, whatever becomes of the database meanwhile."""
@@ -167,6 +183,7 @@ class Watcher:
         self._lock = Lock()
         self._stands_by = False
         self._troubles: tuple[str, ...] = ()
+        self._away: _Away | None = None
         self._away_since: datetime | None = None
         self._failures = 0
         self._told: set[str] = set()
@@ -189,12 +206,18 @@ class Watcher:
             if not self._lock.take():
                 self._stand_by()
                 return self.every
-            self._answers()
+            self._answers(_SILENT)
             self._worked(tick(self.clock(), self.stop))
+            self._answers(_UNRECORDED)
         except ServerError as error:
-            return self._silent(str(error))
+            return self._silent(str(error), _SILENT)
+        except NotRecordedError as error:
+            self._silent(str(error), _UNRECORDED)
         except (HealthError, DatabaseError, psycopg.Error) as error:
-            self._tell_troubles((_sentence(error),))
+            if isinstance(error.__cause__ or error, psycopg.errors.ReadOnlySqlTransaction):
+                self._silent(_sentence(error), _UNRECORDED)
+            else:
+                self._tell_troubles((_sentence(error),))
         except Exception:
             log.exception("a tick crashed")
             self._tell_troubles(("It crashed; the log says where.",))
@@ -216,7 +239,7 @@ class Watcher:
         if not self._stands_by:
             self.say("another watcher is at work; standing by")
         self._stands_by = True
-        self._answers()
+        self._answers(_SILENT)
 
     def _worked(self, ticked: Ticked) -> None:
         if self._stands_by:
@@ -235,31 +258,32 @@ class Watcher:
             self.say("all of it works again")
         self._troubles = troubles
 
-    # --- a database that does not answer ----------------------------------------------------------
+    # --- a database that does not answer, or takes no findings ------------------------------------
 
-    def _silent(self, why: str) -> float:
+    def _silent(self, why: str, how: _Away) -> float:
         now = self.clock()
-        if self._away_since is None:
-            self._away_since = now
-            self.say(f"the database does not answer; waiting for it. {why}")
+        if self._away != how:
+            self._away, self._away_since, self._failures = how, now, 0
+            self.say(f"{_lower(how.is_so)}; waiting for it. {why}")
+        assert self._away_since is not None
         if not self._stands_by and now - self._away_since >= TOLD_AFTER:
             since = f"{self._away_since:%Y-%m-%d %H:%M} UTC"
-            self._tell(f"The database does not answer since {since}. {why}", now)
+            self._tell(f"{how.is_so} since {since}. {why}", now)
         self._failures += 1
         return min(2.0 ** (self._failures - 1), LONGEST_PAUSE)
 
-    def _answers(self) -> None:
-        if self._away_since is None:
+    def _answers(self, how: _Away) -> None:
+        if self._away != how or self._away_since is None:
             return
         now = self.clock()
         stretch = f"from {self._away_since:%Y-%m-%d %H:%M} to {now:%H:%M} UTC"
-        self.say(f"the database answers again; it did not {stretch}")
+        self.say(f"{_lower(how.is_over)}; it did not {stretch}")
         told, self._told = self._told, set()
-        self._away_since, self._failures = None, 0
+        self._away, self._away_since, self._failures = None, None, 0
         with self.stop.held():
             for channel in channels():
                 if channel.name in told:
-                    self._try(channel, f"The database answers again. It did not {stretch}.")
+                    self._try(channel, f"{how.is_over}. It did not {stretch}.")
 
     def _tell(self, sentence: str, now: datetime) -> None:
         if notices.not_quiet(now) > now:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ops.health.contract import Check
 from ops.health.look import Look
-from ops.health.verdict import AreaVerdict, Told, areas, told
+from ops.health.verdict import NOT_RECORDED, AreaVerdict, Told, areas, told
 from ops.management.reporting import printable
 from ops.models import CheckResult, Severity
 from ops.words import ago, duration
@@ -40,7 +40,7 @@ def show_look(out: Console, look: Look) -> None:
     out.print()
     out.print(Text(_summary(look), "bold"))
     if look.not_recorded:
-        out.print(Text(f"Nothing of it was kept. {printable(look.not_recorded)}", "yellow"))
+        out.print(Text(f"{NOT_RECORDED} {printable(look.not_recorded)}", "bold red"))
 
 
 def look_as_json(look: Look) -> dict[str, Any]:
@@ -190,6 +190,8 @@ def _summary(look: Look) -> str:
     unseen = sum(each.unseen for each in areas(look))
     if not loud:
         well = f"{unseen} could not see everything" if unseen else "all is well"
+        if look.not_recorded and not unseen:
+            well = "nothing found"
         return f"{took}: {well}.{quiet}"
     counts = [
         f"{number} {'not seen' if severity is None else severity}"

@@ -237,10 +237,10 @@ def _not_forced(table: str) -> Finding:
     return Finding(
         "ops.E105",
         f"The policies of {table} are switched off.",
-        f'As {OWNER} run: ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL '
+        f'As {OWNER} run: ALTER TABLE public."{table}" ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL '
         "SECURITY;",
         table,
-        f'ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;',
+        f'ALTER TABLE public."{table}" ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;',
     )
 
 
@@ -249,7 +249,7 @@ def _undeclared(table: str) -> Finding:
         "ops.E106",
         f"{table} has no row policies, and its grants are not those of settings.RLS_TABLE_GRANTS.",
         "Run `manage.py migrate`: it puts the declared grants in force and changes no data. If "
-        f'PUBLIC has rights, as {OWNER} run: REVOKE ALL ON "{table}" FROM PUBLIC;',
+        f'PUBLIC has rights, as {OWNER} run: REVOKE ALL ON public."{table}" FROM PUBLIC;',
         table,
         "manage.py migrate",
     )

@@ -96,9 +96,13 @@ def policy_sql(
     using: str = "true",
     check: str | None = None,
     commands: Sequence[str] = ALL_COMMANDS,
+    schema: str = "",
 ) -> str:
-    """The SQL of one role's policy and grants; also for tables of other packages (`RunSQL`)."""
-    qualified = f'"{table}"'
+    """The SQL of one role's policy and grants; also for tables of other packages (`RunSQL`).
+
+    Without a schema the table is the one that the search_path finds, as in all of Django's SQL.
+    """
+    qualified = f"{_quoted(schema)}.{_quoted(table)}" if schema else _quoted(table)
     statements = [
         f"ALTER TABLE {qualified} ENABLE ROW LEVEL SECURITY",
         f"ALTER TABLE {qualified} FORCE ROW LEVEL SECURITY",
@@ -111,9 +115,13 @@ def policy_sql(
     if tuple(commands) == ("SELECT",):
         kind, with_check = "SELECT", ""
     statements.append(
-        f'CREATE POLICY "{name}" ON {qualified} FOR {kind} TO {role}{condition}{with_check}'
+        f"CREATE POLICY {_quoted(name)} ON {qualified} FOR {kind} TO {role}{condition}{with_check}"
     )
     return ";\n".join(statements)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def drop_policy_sql(table: str, name: str, *, role: str) -> str:

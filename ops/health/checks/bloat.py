@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ops.health.context import Context
-from ops.health.contract import DAILY, Reported, check
+from ops.health.contract import DAILY, Reported, check, several
 from ops.health.quoting import quoted
+from ops.health.steps import as_superuser
 from ops.models import Area, Severity
 
 _HOLLOW = 0.9  # share of a table that holds nothing
@@ -26,8 +27,8 @@ def bloated_tables(context: Context) -> Iterable[Reported]:
     It comes from mass deletes and updates, and from VACUUM that comes too seldom.
     """
     limits = context.limits
-    _tell_hidden(context)
     least = min(limits.table_bloat_bytes, limits.hollow_table_bytes)
+    _tell_unseen(context, _UNSEEN_TABLES, least)
     for schema, name, size, needed in context.rows(_TABLES, [least]):
         wasted = size - needed
         is_hollow = wasted >= limits.hollow_table_bytes and wasted >= size * _HOLLOW
@@ -50,7 +51,7 @@ def bloated_tables(context: Context) -> Iterable[Reported]:
 def bloated_indexes(context: Context) -> Iterable[Reported]:
     """An index does not shrink by itself when rows go: each search reads more pages for it."""
     limits = context.limits
-    _tell_hidden(context)
+    _tell_unseen(context, _UNSEEN_INDEXES, limits.index_bloat_bytes)
     for schema, name, size, needed in context.rows(_INDEXES, [limits.index_bloat_bytes]):
         wasted = size - needed
         if wasted < limits.index_bloat_bytes or wasted < size * limits.index_bloat_share:
@@ -117,13 +118,42 @@ def estimates(context: Context, least: int) -> Iterable[tuple[str, str, str, int
             yield kind, schema, name, size, min(size, needed)
 
 
-def _tell_hidden(context: Context) -> None:
-    """Say so when the login may not read some large tables: their statistics are hidden then."""
-    hidden = context.value(_HIDDEN, [context.limits.table_bloat_bytes])
+def _tell_unseen(context: Context, query: str, least: int) -> None:
+    """Say which large tables have columns without statistics, or with statistics that are hidden.
+
+    pg_stats shows those of columns that the login may read, and none of a table whose row security
+    holds the login.
+    """
+    role = quoted(context.facts.role)
+    missing: list[str] = []
+    hidden: list[str] = []
+    held: list[str] = []
+    expressions: list[str] = []
+    for schema, name, is_held, is_hidden, in_index in context.rows(query, [least]):
+        of = held if is_held else hidden if is_hidden else expressions if in_index else missing
+        of.append(quoted(schema, name))
+    if expressions:
+        context.blind(
+            f"Statistics of the expressions that {several(expressions)} is indexed by are hidden "
+            f"from {role}, who does not own it.",
+            as_superuser(f"GRANT pg_read_all_data TO {role};"),
+        )
     if hidden:
         context.blind(
-            f"The statistics of {hidden} large tables are not shown to {context.facts.role}.",
-            f"GRANT pg_read_all_data TO {context.facts.role};",
+            f"Statistics of {several(hidden)} are hidden from {role}, who may not read every "
+            "column.",
+            as_superuser("\n".join(f"GRANT SELECT ON {name} TO {role};" for name in hidden)),
+        )
+    if held:
+        context.blind(
+            f"Statistics of {several(held)} are hidden from {role}, whom row security holds.",
+            as_superuser(f"ALTER ROLE {role} BYPASSRLS;"),
+        )
+    if missing:
+        context.blind(
+            f"Columns of {several(missing)} have no statistics, so nobody can tell how much room "
+            "the rows need.",
+            "\n".join(f"ANALYZE {name};" for name in missing),
         )
 
 
@@ -186,11 +216,37 @@ _INDEXES = f"""
         GROUP BY 1, 2, 3, 4, 5 HAVING count(*) = count(s.attname)
     ) w ORDER BY 1, 2
 """  # noqa: S608 (constants)
-_HIDDEN = f"""
-    SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND c.relpages * {_BLOCK} >= %s
-      AND {_OURS} AND NOT (has_table_privilege(c.oid, 'SELECT')
-        OR has_any_column_privilege(c.oid, 'SELECT'))
+# Of the same tables and indexes, those of which statistics of a column are not there to be read.
+_UNSEEN_TABLES = f"""
+    SELECT n.nspname::text, c.relname::text, row_security_active(c.oid),
+        bool_or(NOT has_column_privilege(c.oid, a.attnum, 'SELECT')), false
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    LEFT JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname
+        AND s.attname = a.attname AND NOT s.inherited
+    WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND c.reltuples > 0
+      AND c.relpages * {_BLOCK} >= %s AND {_OURS}
+    GROUP BY c.oid, 1, 2 HAVING count(*) > count(s.attname) ORDER BY 1, 2
+"""  # noqa: S608 (constants)
+_UNSEEN_INDEXES = f"""
+    SELECT n.nspname::text, t.relname::text, row_security_active(t.oid),
+        coalesce(bool_or(NOT has_column_privilege(t.oid, o.attnum, 'SELECT')), false),
+        bool_or(o.attnum IS NULL AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT'))
+    FROM pg_class c
+    JOIN pg_am m ON m.oid = c.relam AND m.amname = 'btree'
+    JOIN pg_index i ON i.indexrelid = c.oid AND i.indisvalid
+    JOIN pg_class t ON t.oid = i.indrelid
+    JOIN pg_namespace n ON n.oid = t.relnamespace
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+    LEFT JOIN pg_attribute o ON o.attrelid = t.oid AND o.attnum = i.indkey[a.attnum - 1]
+        AND o.attnum <> 0
+    LEFT JOIN pg_stats s ON s.schemaname = n.nspname AND NOT s.inherited
+        AND s.tablename = CASE WHEN o.attnum IS NULL THEN c.relname ELSE t.relname END
+        AND s.attname = coalesce(o.attname, a.attname)
+    WHERE c.relkind = 'i' AND c.relpersistence <> 't' AND c.reltuples > 0
+      AND c.relpages * {_BLOCK} >= %s AND {_OURS}
+    GROUP BY t.oid, 1, 2 HAVING count(*) > count(s.attname) ORDER BY 1, 2
 """  # noqa: S608 (constants)
 _UPDATES = f"""
     SELECT n.nspname::text, c.relname::text, s.n_tup_upd, s.n_tup_hot_upd, {{moved}},

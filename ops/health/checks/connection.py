@@ -9,9 +9,11 @@ from datetime import date, datetime
 from statistics import median
 
 from ops.health.checks.waiting import idle_in_transaction, pool
+from ops.health.checks.writing import writable
 from ops.health.context import Context
 from ops.health.contract import DAILY, HOURLY, OFTEN, Check, Reported, check
 from ops.health.disk import is_here, is_local
+from ops.health.steps import as_superuser
 from ops.models import Area, Severity
 from ops.postgres.endpoint import Endpoint
 from ops.postgres.errors import ServerError
@@ -104,7 +106,7 @@ def tls(context: Context) -> Iterator[Reported]:
             f"What it reads and writes on {endpoint.place} can be read and changed on the way. Let "
             "the server offer TLS, and have the address demand it: sslmode=verify-full (or "
             "sslmode=require, which does not check whose server it is).",
-            "ALTER SYSTEM SET ssl = on;\nSELECT pg_reload_conf();",
+            as_superuser("ALTER SYSTEM SET ssl = on;\nSELECT pg_reload_conf();"),
             f"login {endpoint.user}",
         )
 
@@ -231,9 +233,14 @@ def _of_limits(context: Context) -> Iterator[Reported]:
             Severity.CRITICAL if used >= most else Severity.WARNING,
             f"The connections of the {kind} {name} run out",
             f"{used:,} of the {most:,} that its limit allows are taken.",
-            f"ALTER {kind.upper()} {name} CONNECTION LIMIT {2 * most};",
+            _wider(kind, name, 2 * most),
             f"{kind} {name}",
         )
+
+
+def _wider(kind: str, name: str, most: int) -> str:
+    statement = f"ALTER {kind.upper()} {name} CONNECTION LIMIT {most};"
+    return statement if kind == "database" else as_superuser(statement)
 
 
 def _holders(context: Context) -> str:
@@ -246,6 +253,7 @@ def _holders(context: Context) -> str:
 
 CHECKS: tuple[Check, ...] = (
     reachable,
+    writable,
     latency,
     tls,
     version,

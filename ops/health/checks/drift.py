@@ -198,9 +198,16 @@ def _missing(
         f"{told} is missing",
         "A model declares it, and the migration that makes it is applied or was skipped: somebody "
         "took it away, or it never came.",
-        statement,
+        _in_public(statement),
         f"table public.{table}",
     )
+
+
+def _in_public(statement: str) -> str:
+    """Let Django's SQL, which names no schema, mean the schema of ours and no other."""
+    if statement.startswith("manage.py "):
+        return statement
+    return f"SET search_path = public, pg_temp;\n{statement}"
 
 
 def _differs(

@@ -191,7 +191,8 @@ def _are_same(one: Index, other: Index) -> bool:
 
 
 def _is_optional(index: Index) -> bool:
-    return not (index.is_unique or index.is_primary or index.backs_constraint)
+    # What CLUSTER orders a table by is not read by queries, and still asked for by its name.
+    return not (index.is_unique or index.is_primary or index.backs_constraint or index.is_clustered)
 
 
 def _is_droppable(index: Index) -> bool:

@@ -9,6 +9,7 @@ from django.conf import settings
 from ops.health.context import Context
 from ops.health.contract import DAILY, SOON, Reported, check, several
 from ops.health.quoting import quoted
+from ops.health.steps import as_superuser
 from ops.models import Area, Severity
 from ops.postgres.roles import APP, LOGINS, OWNER, REQUEST_ROLES
 from ops.rls.audit import login_findings
@@ -24,7 +25,7 @@ _POWERFUL = (
     "pg_database_owner",
 )
 _NOT_SEEN = "Who may sign in without a password (pg_hba.conf)"
-_ALLOW_RULES = (
+_ALLOW_RULES = as_superuser(
     "GRANT SELECT ON pg_catalog.pg_hba_file_rules TO {role};\n"
     "GRANT EXECUTE ON FUNCTION pg_catalog.pg_hba_file_rules() TO {role};"
 )
@@ -44,7 +45,7 @@ def application_login(context: Context) -> Iterator[Reported]:
             Severity.CRITICAL,
             finding.message,
             finding.hint,
-            finding.sql,
+            finding.sql if finding.sql.startswith("manage.py ") else as_superuser(finding.sql),
             f"role {finding.subject}",
         )
     ours = [login, *REQUEST_ROLES]
@@ -54,7 +55,7 @@ def application_login(context: Context) -> Iterator[Reported]:
             Severity.WARNING,
             f"{role} may make databases",
             "It is a role of the web process, which needs none; and what it makes it owns.",
-            f"ALTER ROLE {quoted(role)} NOCREATEDB;",
+            as_superuser(f"ALTER ROLE {quoted(role)} NOCREATEDB;"),
             f"role {role}",
         )
     for member, role in context.rows(_MEMBERSHIPS, [ours, list(REQUEST_ROLES)]):
@@ -66,7 +67,7 @@ def application_login(context: Context) -> Iterator[Reported]:
             "It reads or writes past what was granted table by table."
             if is_powerful
             else "Nobody declared that it has that role's rights as well as its own.",
-            f"REVOKE {quoted(role)} FROM {quoted(member)};",
+            as_superuser(f"REVOKE {quoted(role)} FROM {quoted(member)};"),
             f"role {member}",
         )
 
@@ -93,20 +94,22 @@ def powerful_roles(context: Context) -> Iterator[Reported]:
             f"{len(superusers)} superusers may sign in: {several(superusers, 6)}",
             f"More than {most}. Nothing holds a superuser: no row security, no grant, no limit of "
             "time. Leave one to whoever runs the server.",
-            "\n".join(f"ALTER ROLE {quoted(role)} NOSUPERUSER;" for role in superusers[most:]),
+            as_superuser(
+                "\n".join(f"ALTER ROLE {quoted(role)} NOSUPERUSER;" for role in superusers[most:])
+            ),
             "server",
         )
     for role, bypasses, memberships in others:
         whys = ["has BYPASSRLS"] if bypasses else []
         whys += [f"is a member of {name}" for name in memberships]
         steps = [f"ALTER ROLE {quoted(role)} NOBYPASSRLS;"] if bypasses else []
-        steps += [f"REVOKE {name} FROM {quoted(role)};" for name in memberships]
+        steps += [f"REVOKE {quoted(name)} FROM {quoted(role)};" for name in memberships]
         yield Reported(
             f"role {role}",
             Severity.WARNING,
             f"{role} may sign in and {' and '.join(whys)}",
             "It enters this database and sees rows of all accounts, or writes them.",
-            "\n".join(steps),
+            as_superuser("\n".join(steps)),
             f"role {role}",
         )
 
@@ -123,7 +126,9 @@ def password_storage(context: Context) -> Iterator[Reported]:
             "New passwords are kept as MD5",
             "The server's password_encryption is md5: every password that is set from now on is "
             "kept in a form that signs in by itself when it leaks.",
-            "ALTER SYSTEM SET password_encryption = 'scram-sha-256';\nSELECT pg_reload_conf();",
+            as_superuser(
+                "ALTER SYSTEM SET password_encryption = 'scram-sha-256';\nSELECT pg_reload_conf();"
+            ),
             "server",
         )
     # Verifiers are for superusers alone, and rightly so: without sight of them nothing is told.
@@ -137,7 +142,8 @@ def password_storage(context: Context) -> Iterator[Reported]:
                 "working until then.",
                 "manage.py provision"
                 if role in LOGINS
-                else f"ALTER ROLE {quoted(role)} PASSWORD NULL;",
+                # psql asks for the new one. Without a password whoever uses it is shut out.
+                else as_superuser(f"\\password {quoted(role)}"),
                 f"role {role}",
             )
 
@@ -178,7 +184,7 @@ def judge_rule(
         f"Whoever signs in as {', '.join(users)} {where} {what}",
         f"pg_hba.conf has the line `{' '.join(line.split())}`. Let its last word be scram-sha-256, "
         "and reload.",
-        "SHOW hba_file;\nSELECT pg_reload_conf();",
+        as_superuser("SHOW hba_file;\nSELECT pg_reload_conf();"),
         "server",
     )
 

@@ -14,6 +14,7 @@ from ops.backups.wal.slot import SLOT
 from ops.health.context import Context
 from ops.health.contract import OFTEN, Check, Reported, check
 from ops.health.quoting import literal
+from ops.health.steps import as_superuser
 from ops.models import Area, BackupKind, Severity
 
 _LAGS = """
@@ -87,7 +88,9 @@ def standby(context: Context) -> Iterator[Reported]:
             "Commits wait for a standby that is away",
             f"synchronous_standby_names is {wanted!r}, and no such standby is connected. "
             "Transactions that write do not end until one is.",
-            "ALTER SYSTEM SET synchronous_standby_names = '';\nSELECT pg_reload_conf();",
+            as_superuser(
+                "ALTER SYSTEM SET synchronous_standby_names = '';\nSELECT pg_reload_conf();"
+            ),
         )
 
 
@@ -175,7 +178,7 @@ def replication_slots(context: Context) -> Iterator[Reported]:
                 "The server has removed WAL that its reader did not have yet"
                 f"{f' ({slot.reason})' if slot.reason else ''}. Whoever reads from it has to begin "
                 "anew, with another slot.",
-                f"SELECT pg_drop_replication_slot({literal(slot.name)});",
+                as_superuser(f"SELECT pg_drop_replication_slot({literal(slot.name)});"),
                 subject,
             )
         elif slot.status == "unreserved":
@@ -185,7 +188,9 @@ def replication_slots(context: Context) -> Iterator[Reported]:
                 f"The replication slot {slot.name} is about to be lost",
                 "The next checkpoint may remove WAL that its reader does not have yet. Let the "
                 "reader go on now, or allow the server to keep more.",
-                "ALTER SYSTEM SET max_slot_wal_keep_size = '16GB';\nSELECT pg_reload_conf();",
+                as_superuser(
+                    "ALTER SYSTEM SET max_slot_wal_keep_size = '16GB';\nSELECT pg_reload_conf();"
+                ),
                 subject,
             )
         elif not slot.active and slot.inactive >= context.limits.slot_inactive_seconds:
@@ -195,7 +200,7 @@ def replication_slots(context: Context) -> Iterator[Reported]:
                 f"Nobody reads from the replication slot {slot.name}",
                 f"For {words.duration(slot.inactive)} nobody has; the server keeps WAL for it. Let "
                 "its reader go on, or drop the slot when there is none any more.",
-                f"SELECT pg_drop_replication_slot({literal(slot.name)});",
+                as_superuser(f"SELECT pg_drop_replication_slot({literal(slot.name)});"),
                 subject,
             )
 

@@ -72,15 +72,17 @@ def unprotected_tables(context: Context) -> Iterator[Reported]:
             table.name,
             f"{table.name}_member",
             role=MEMBER,
-            using=f"{column} = {CURRENT_ACCOUNT}",
+            using=f"{quoted(column)} = {CURRENT_ACCOUNT}",
+            schema=table.schema,
         )
+        admin = policy_sql(table.name, f"{table.name}_admin", role=ADMIN, schema=table.schema)
         yield Reported(
             table.title,
             Severity.CRITICAL,
             f"{table.title} has rows of many accounts and no row security",
             f"Its column {column} says whose a row is, and {' and '.join(reached_by)} may use the "
             "table: one business reads the rows of all others.",
-            f"{policy};\n{policy_sql(table.name, f'{table.name}_admin', role=ADMIN)};",
+            f"{policy};\n{admin};",
             f"table {table.title}",
         )
 
@@ -105,8 +107,11 @@ def missing_policies(context: Context) -> Iterator[Reported]:
         needs = {MEMBER, ADMIN} if column else set()
         needs |= set(rights.reached_by(table.oid, (*REQUEST_ROLES, APP)))
         for role in sorted(needs - has) if EVERYBODY not in has else ():
-            using = f"{column} = {CURRENT_ACCOUNT}" if role == MEMBER and column else "true"
-            mend = policy_sql(table.name, f"{table.name}_{role}", role=role, using=using)
+            is_members = role == MEMBER and column
+            using = f"{quoted(column)} = {CURRENT_ACCOUNT}" if is_members else "true"
+            mend = policy_sql(
+                table.name, f"{table.name}_{role}", role=role, using=using, schema=table.schema
+            )
             yield Reported(
                 f"{table.title}.{role}",
                 Severity.WARNING,

@@ -14,7 +14,8 @@ from ops.health.context import Context
 from ops.health.contract import DAILY, OFTEN, BlindError, Check, Reported, check
 from ops.health.disk import Disk, disk_of, merged, places
 from ops.health.growth import Point, days_until_full, last_leap
-from ops.health.quoting import literal
+from ops.health.quoting import literal, quoted
+from ops.health.steps import as_superuser
 from ops.models import Area, Severity
 
 _SEEN = timedelta(days=14)  # of samples that tell how things grow
@@ -162,7 +163,7 @@ def wal_kept(context: Context) -> Iterator[Reported]:
             f"The replication slot {name} keeps much WAL",
             f"{words.size(kept)} wait for whoever reads from it, who is "
             f"{'behind' if active else 'away'}. {fate}",
-            f"SELECT pg_drop_replication_slot({literal(name)});",
+            as_superuser(f"SELECT pg_drop_replication_slot({literal(name)});"),
             f"replication slot {name}",
         )
     yield from _folder(context, max((kept for _, _, kept in slots), default=0))
@@ -217,7 +218,8 @@ def _folder(context: Context, by_slots: int) -> Iterator[Reported]:
     except psycopg.errors.InsufficientPrivilege:
         role = context.facts.role
         context.blind(
-            f"How large pg_wal is can't be seen by {role}.", f"GRANT pg_monitor TO {role};"
+            f"How large pg_wal is can't be seen by {role}.",
+            as_superuser(f"GRANT pg_monitor TO {quoted(role)};"),
         )
         return
     most = max(2 * most, context.limits.wal_kept_bytes)

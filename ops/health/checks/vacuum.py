@@ -10,6 +10,7 @@ from ops.health.catalogue import Table
 from ops.health.context import Context
 from ops.health.contract import Reported, check
 from ops.health.quoting import quoted
+from ops.health.steps import as_superuser
 from ops.models import Area, Severity
 
 # Smaller tables are read whole, whatever the planner believes of them.
@@ -82,7 +83,7 @@ def autovacuum_off(context: Context) -> Iterable[Reported]:
                 f"Autovacuum does not work: {setting} is off",
                 "No table of the server is vacuumed or analyzed by itself, until it has to stop "
                 "for want of transaction numbers.",
-                f"ALTER SYSTEM SET {setting} = on;\nSELECT pg_reload_conf();",
+                as_superuser(f"ALTER SYSTEM SET {setting} = on;\nSELECT pg_reload_conf();"),
                 f"setting {setting}",
             )
     for table in context.catalogue.tables.values():

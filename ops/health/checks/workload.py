@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from ops.health.context import Context
 from ops.health.contract import Reported, check
 from ops.health.quoting import quoted
+from ops.health.steps import as_superuser
 from ops.health.usage import within_a_day
 from ops.models import Area, Severity
 
@@ -92,7 +93,10 @@ def forced_checkpoints(context: Context) -> Iterable[Reported]:
         "Most checkpoints come before their time",
         f"{grown['forced']:,} of {total:,} within the last day were forced, mostly because the WAL "
         f"reached max_wal_size ({size // _MEGABYTE:,} MB).",
-        f"ALTER SYSTEM SET max_wal_size = '{2 * size // _MEGABYTE}MB';\nSELECT pg_reload_conf();",
+        as_superuser(
+            f"ALTER SYSTEM SET max_wal_size = '{2 * size // _MEGABYTE}MB';\n"
+            "SELECT pg_reload_conf();"
+        ),
         "setting max_wal_size",
     )
 

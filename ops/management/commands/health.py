@@ -42,8 +42,9 @@ Look at the database: what is wrong, since when, and what to do. It reads only, 
 
 Exit status: 0 nothing at or above --fail-on, 1 warnings (or info, with --fail-on info), 2 critical,
 or the database can't be reached; 64 wrong usage; 130 interrupted. What could not be seen is a
-warning. With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (something could not be seen and
-nothing worse was found, or wrong usage).
+warning, and so is a run whose findings could not be recorded, whatever --fail-on says: 0 means that
+everything was checked, recorded and found healthy. With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3
+UNKNOWN (something could not be seen or recorded and nothing worse was found, or wrong usage).
 """
 
 

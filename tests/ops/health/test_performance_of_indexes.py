@@ -147,6 +147,24 @@ DIFFERENT = [
     ("(lower(t))", "(upper(t), a)"),
     ("(a) INCLUDE (t)", "(a, b)"),
     ("USING brin (a)", "USING brin (a, b)"),
+    ("USING brin (a) WITH (pages_per_range = 1)", "USING brin (a)"),
+]
+# Rules that another one does not keep: each is a table's constraint or nothing, the index that
+# stays, and the index that may look needless. Marked: it is.
+RULES = [
+    ("UNIQUE (a) DEFERRABLE", "UNIQUE INDEX {} ON {} (a)", False),
+    ("UNIQUE (a) DEFERRABLE INITIALLY DEFERRED", "UNIQUE INDEX {} ON {} (a)", False),
+    ("PRIMARY KEY (a) DEFERRABLE", "UNIQUE INDEX {} ON {} (a)", False),
+    ("UNIQUE (a) DEFERRABLE", "INDEX {} ON {} (a)", True),
+    ("UNIQUE (a)", "UNIQUE INDEX {} ON {} (a)", True),
+    ("UNIQUE (a)", "UNIQUE INDEX {} ON {} (a DESC)", True),
+    ("UNIQUE (a)", "UNIQUE INDEX {} ON {} (a) INCLUDE (b)", False),
+    ("UNIQUE (a)", "UNIQUE INDEX {} ON {} (a) NULLS NOT DISTINCT", False),
+    ("UNIQUE NULLS NOT DISTINCT (a)", "UNIQUE INDEX {} ON {} (a)", False),
+    ("UNIQUE (a)", "UNIQUE INDEX {} ON {} (a) WHERE b > 1", False),
+    ("UNIQUE (a, b)", "UNIQUE INDEX {} ON {} (a)", False),
+    ("UNIQUE (a, b)", "INDEX {} ON {} (a)", True),
+    ("EXCLUDE USING btree (a WITH =)", "UNIQUE INDEX {} ON {} (a)", False),
 ]
 
 
@@ -194,3 +212,67 @@ def test_a_rule_is_no_duplicate_of_an_index_that_only_finds(patient: Patient) ->
         key for key in found if key in {f"public.{n}" for n in ("rule", "longer", "same", "finds")}
     }
     assert ours == {"public.same", "public.finds"}
+
+
+def test_of_two_rules_only_one_that_keeps_nothing_of_its_own_is_needless(patient: Patient) -> None:
+    before = set(patient.found(duplicate_indexes, duplicate_index_bytes=0))
+    for number, (constraint, index, _) in enumerate(RULES):
+        patient.execute(
+            f"CREATE TABLE public.t{number} (a int, b int, CONSTRAINT rule{number} {constraint})",
+            "CREATE " + index.format(f"other{number}", f"public.t{number}"),
+        )
+    found = set(patient.found(duplicate_indexes, duplicate_index_bytes=0)) - before
+    told = [(*rule[:2], f"public.other{number}" in found) for number, rule in enumerate(RULES)]
+    assert told == RULES
+    assert len(found) == sum(needless for *_, needless in RULES)
+
+
+def test_the_index_that_a_foreign_key_goes_by_is_not_told_to_be_dropped(
+    patient: Patient,
+) -> None:
+    patient.execute(
+        "CREATE TABLE public.t (a int NOT NULL CONSTRAINT later UNIQUE DEFERRABLE, b int)",
+        "CREATE UNIQUE INDEX now ON public.t (a)",
+        "CREATE UNIQUE INDEX again ON public.t (a)",
+        "CREATE TABLE public.child (a int REFERENCES public.t (a))",
+        "CREATE INDEX ON public.child (a)",
+    )
+    found = patient.found(duplicate_indexes)
+    # One of the two that are alike; the foreign key says which.
+    assert list(found) == ["public.again"]
+    patient.execute(found["public.again"].next_step)
+    assert patient.found(duplicate_indexes) == {}
+
+
+def test_an_index_that_is_asked_for_by_its_name_is_not_needless(patient: Patient) -> None:
+    patient.execute(
+        "CREATE TABLE public.t (a int NOT NULL UNIQUE, b int)",
+        "CREATE UNIQUE INDEX identity ON public.t (a)",
+        "ALTER TABLE public.t REPLICA IDENTITY USING INDEX identity",
+        "CREATE INDEX ordered ON public.t (b)",
+        "CREATE INDEX same ON public.t (b)",
+        "ALTER TABLE public.t CLUSTER ON same",
+    )
+    found = patient.found(duplicate_indexes)
+    assert list(found) == ["public.ordered"]
+    unused = patient.found(unused_indexes, unused_index_bytes=1, unused_index_days=0)
+    assert "public.same" not in unused
+
+
+def test_of_a_partitioned_table_the_whole_index_is_told_and_its_parts_are_not(
+    patient: Patient,
+) -> None:
+    before = set(patient.found(duplicate_indexes, duplicate_index_bytes=0))
+    patient.execute(
+        "CREATE TABLE public.p (a int, b int) PARTITION BY RANGE (a)",
+        "CREATE TABLE public.p1 PARTITION OF public.p FOR VALUES FROM (0) TO (9)",
+        "CREATE INDEX whole ON public.p (a)",
+        "CREATE INDEX again ON public.p (a)",
+        "CREATE INDEX alone ON public.p1 (a)",
+        "CREATE INDEX lonely ON ONLY public.p (b)",  # invalid until a part is attached
+        "CREATE INDEX of_part ON public.p1 (b)",
+    )
+    found = patient.found(duplicate_indexes, duplicate_index_bytes=0)
+    assert sorted(set(found) - before) == ["public.again", "public.alone"]
+    patient.execute(found["public.again"].next_step, found["public.alone"].next_step)
+    assert set(patient.found(duplicate_indexes, duplicate_index_bytes=0)) == before

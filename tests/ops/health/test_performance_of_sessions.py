@@ -139,5 +139,5 @@ def test_without_the_right_to_see_others_it_says_how_to_get_it(
     finally:
         context.close()
     assert outcome.state == CheckState.BLIND
-    assert outcome.reported[0].next_step == "GRANT pg_monitor TO srvc_app;"
+    assert outcome.reported[0].next_step.endswith("\nGRANT pg_monitor TO srvc_app;")
     assert "can't be seen by srvc_app." in outcome.reported[0].detail

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings as django_settings
+from django.db import connections
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -27,6 +28,7 @@ from ops.health.checks.replication import (
     wal_receiver,
 )
 from ops.health.checks.storage import wal_kept
+from ops.health.checks.writing import writable
 from ops.health.context import Context
 from ops.health.contract import Check, Reported
 from ops.health.running import run_checks
@@ -93,6 +95,18 @@ def following(folder: Path) -> Iterator[EmbeddedServer]:
         made.destroy()
 
 
+@contextmanager
+def fail_over_of_the_web_login(server: EmbeddedServer) -> Iterator[None]:
+    """Let the web process's login reach a standby, as an address that follows a fail-over may."""
+    config = connections["default"].settings_dict
+    before = {key: config[key] for key in ("HOST", "PORT")}
+    config.update(HOST=str(server.socket), PORT="5432")
+    try:
+        yield
+    finally:
+        config.update(before)
+
+
 class Looker:
     """Looks at a standby, remembering as between two runs."""
 
@@ -147,11 +161,16 @@ def test_a_standby_is_told_when_it_lags_pauses_and_receives_nothing(
         assert patient.found(replication_lag, replication_lag_seconds=3600) == {}
         assert looker.found(standby, replication_lag_seconds=3600) == {}
         assert looker.found(wal_kept) == looker.found(wal_receiver) == {}
+        with fail_over_of_the_web_login(server):
+            (told,) = patient.found(writable).values()
+            assert (told.key, told.severity) == ("web", Severity.CRITICAL)
+            assert "pg_is_in_recovery()" in told.detail
+        assert patient.found(writable) == {}
 
         there.execute("SELECT pg_wal_replay_pause()")
         until("SELECT pg_get_wal_replay_pause_state() = 'paused'", there)
-        found = looker.found(standby)
-        assert {each.key: each.severity for each in found.values()} == {"paused": Severity.WARNING}
+        paused = looker.found(standby)
+        assert {each.key: each.severity for each in paused.values()} == {"paused": Severity.WARNING}
         write_wal(patient, 1)
         # By standing still it is known: what it replayed last was quick.
         assert later(patient, replication_lag, 0, replication_lag_seconds=3000) == {}
@@ -163,7 +182,7 @@ def test_a_standby_is_told_when_it_lags_pauses_and_receives_nothing(
         by_bytes = patient.found(replication_lag, replication_lag_bytes=1)
         assert list(by_bytes) == ["srvc on this machine"]
 
-        there.execute(found["paused"].next_step)
+        there.execute(paused["paused"].next_step)
         until("SELECT NOT pg_is_wal_replay_paused()", there)
         until(f"SELECT pg_last_wal_replay_lsn() >= '{position(patient)}'", there)
         assert looker.found(standby, replication_lag_seconds=3600) == {}
@@ -219,7 +238,7 @@ def test_a_slot_that_nobody_reads_from_is_told_after_a_while_and_dropped(
         assert list(found) == ["orphaned"]
         assert found["orphaned"].severity == Severity.WARNING
         assert "For 1 h 0 min nobody has" in found["orphaned"].detail
-        assert found["orphaned"].next_step == "SELECT pg_drop_replication_slot('orphaned');"
+        assert found["orphaned"].next_step.endswith("SELECT pg_drop_replication_slot('orphaned');")
         patient.execute(found["orphaned"].next_step)
         assert later(patient, replication_slots, 3600) == {}
 

@@ -22,6 +22,7 @@ from ops.health.checks.logins import (
 from ops.health.context import Context
 from ops.health.contract import Check, Reported
 from ops.health.running import run_checks
+from ops.health.steps import as_superuser
 from ops.models import CheckState, Severity
 from ops.postgres.endpoint import Endpoint
 from ops.progress import Counter
@@ -62,9 +63,8 @@ def test_what_the_web_process_may_too_much_is_critical(patient: Patient) -> None
         "srvc_public CREATEDB": WARNING,
         "ops.E102 srvc_admin": CRITICAL,
     }
-    assert found["srvc_member in pg_read_all_data"].next_step == (
-        "REVOKE pg_read_all_data FROM srvc_member;"
-    )
+    step = found["srvc_member in pg_read_all_data"].next_step
+    assert step == as_superuser("REVOKE pg_read_all_data FROM srvc_member;")
     mended = [*faults, *(each.next_step for each in found.values())]
     assert found_with(patient, application_login, *mended) == {}
 
@@ -122,7 +122,9 @@ def test_passwords_that_are_kept_as_md5_are_told(patient: Patient) -> None:
         "password_encryption": (WARNING, "New passwords are kept as MD5"),
         "role srvc_test_old": (WARNING, "The password of srvc_test_old is kept as MD5"),
     }
-    mended = [*faults, found["role srvc_test_old"].next_step]
+    # A new password is asked for; none at all would shut out whoever uses it.
+    assert found["role srvc_test_old"].next_step == as_superuser("\\password srvc_test_old")
+    mended = [*faults, "ALTER ROLE srvc_test_old PASSWORD NULL"]
     assert list(found_with(patient, password_storage, *mended)) == ["password_encryption"]
 
 

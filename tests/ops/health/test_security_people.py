@@ -15,6 +15,7 @@ from ops.models import Severity
 from ops.rls.router import as_owner_by_default
 from tests.factories import make_business
 from tests.ops.health.conftest import Patient
+from tests.ops.health.stepping import take
 
 NOW = timezone.now()
 LONG_AGO = NOW - timedelta(days=200)
@@ -42,7 +43,10 @@ def test_people_who_no_longer_sign_in_are_told(patient: Patient) -> None:
     )
     assert f"last signed in on {LONG_AGO:%Y-%m-%d}" in found[f"user {owner.pk}"].detail
     assert patient.found(stale_staff, stale_staff_days=201) == {}
-    patient.execute(*(each.next_step for each in found.values()))
+    with as_owner_by_default():
+        User.objects.create_superuser("another@example.com", "secret")
+    for each in patient.found(stale_staff).values():
+        take(patient, each.next_step)
     assert patient.found(stale_staff) == {}
 
 
@@ -63,7 +67,7 @@ def test_the_platforms_people_need_a_second_factor_where_one_is_required(
             for pk, group in (
                 (administrator, PLATFORM_ADMINISTRATOR_GROUP),
                 (auditor, AUDITOR_GROUP),
-                (safe, AUDITOR_GROUP),
+                (safe, PLATFORM_ADMINISTRATOR_GROUP),
             )
         )
     )
@@ -81,8 +85,34 @@ def test_the_platforms_people_need_a_second_factor_where_one_is_required(
     assert found[f"user {administrator}"].title == (
         "administrator@example.com sees every account and has no second factor"
     )
-    patient.execute(*(each.next_step for each in found.values()))
+    for each in found.values():
+        take(patient, each.next_step)
     assert patient.found(missing_second_factors) == {}
+    assert patient.execute("SELECT id FROM users WHERE is_active AND account_id IS NULL") == [
+        (safe,)
+    ]
+
+
+def test_the_only_administrator_is_never_shut_out_by_a_next_step(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "REQUIRE_TWO_FACTOR", True)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "another long pass phrase")
+    with as_owner_by_default():
+        for name in ("first", "second"):
+            User.objects.create_superuser(f"{name}@example.com", "secret")
+    patient.execute("UPDATE users SET date_joined = now() - interval '300 days'")
+    before = patient.execute("SELECT id, password FROM users ORDER BY id")
+    # Neither has a second factor, or has signed in lately: whoever is closed first, the other
+    # would be closed by the second step.
+    for check in (missing_second_factors, stale_staff):
+        found = patient.found(check)
+        assert len(found) == 2
+        for each in found.values():
+            take(patient, each.next_step)
+    assert patient.execute("SELECT count(*) FROM users WHERE is_active") == [(2,)]
+    after = patient.execute("SELECT id, password FROM users ORDER BY id")
+    assert not set(before) & set(after)  # and whoever knew a password knows it no longer
 
 
 def test_bursts_of_failed_sign_ins_are_told_by_address(patient: Patient) -> None:

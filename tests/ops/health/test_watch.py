@@ -173,10 +173,32 @@ def test_what_does_not_work_is_said_once(patient: Patient) -> None:
     patient.execute("ALTER TABLE elsewhere RENAME TO ops_finding")
     one.turn()
     one.close()
-    assert said == [
-        "The database has no tables for findings yet; run `manage.py migrate`.",
-        "all of it works again",
-    ]
+    assert len(said) == 2
+    assert said[0].endswith("has no tables for findings yet; run `manage.py migrate`.")
+    assert said[1].startswith("the database takes findings again")
+
+
+def test_people_are_told_of_a_database_that_is_set_read_only(patient: Patient) -> None:
+    clock = Clock()
+    clock.now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    one, said = watcher(clock)
+    patient.execute(f"ALTER DATABASE {patient.name} SET default_transaction_read_only = on")
+    for _ in range(4):
+        one.turn()
+        clock.now += MINUTE
+    assert len(said) == 1
+    assert "takes no writes" in said[0]
+    (told,) = mail.outbox
+    assert "does not take findings since 2026-11-22 12:00 UTC" in str(told.subject)
+    patient.execute(
+        "SET default_transaction_read_only = off",
+        f"ALTER DATABASE {patient.name} RESET default_transaction_read_only",
+    )
+    one.turn()
+    one.close()
+    assert len(said) == 2
+    about = [str(each.subject) for each in mail.outbox[1:]]
+    assert [each for each in about if "takes findings again" in each] == about[-1:]
 
 
 def test_asked_to_stop_it_lets_a_message_go_out_and_nothing_else() -> None:
