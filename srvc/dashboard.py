@@ -82,9 +82,9 @@ def _work(own: User | None, now: dt.datetime) -> dict[str, Any]:
     end = timezone.make_aware(dt.datetime.combine(start.date() + dt.timedelta(days=1), dt.time.min))
     planned = jobs.scheduled_between(start, end)
     rows = list(
-        planned.order_by("scheduled_start", "id").select_related("customer", "site", "assigned_to")[
-            : TODAY_SHOWN + 1
-        ]
+        planned.order_by("scheduled_start", "id")
+        .select_related("customer", "site")
+        .prefetch_related("assigned_to")[: TODAY_SHOWN + 1]
     )
     late, late_text = _up_to(jobs.late(now))
     cards = [_card("Late jobs", [late_text], list_url(Job, work="late", **mine), alarm=late > 0)]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth import forms
 from unfold.forms import AuthenticationForm
 from unfold.widgets import BASE_INPUT_CLASSES, UnfoldAdminPasswordWidget
-
-from crm.models import User
 
 
 class SignInForm(AuthenticationForm):  # type: ignore[misc]
@@ -24,15 +21,11 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]
 
 
 class PasswordResetForm(forms.PasswordResetForm):
-    """Sends a link to whoever signs in with the address; says the same when nobody does."""
+    """Takes the address that somebody signs in with. The view asks for the link."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["email"].widget.attrs["class"] = " ".join(BASE_INPUT_CLASSES)
-
-    def get_users(self, email: str) -> Iterable[User]:
-        """Also people who never had a password: this is how a new owner sets the first."""
-        return User.objects.filter(email__iexact=email, is_active=True)
 
 
 class SetPasswordForm(forms.SetPasswordForm):  # type: ignore[type-arg]  # not generic at run time

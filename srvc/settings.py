@@ -318,6 +318,13 @@ if ENVIRONMENT == environment.PRODUCTION and not HTTPS:
     read.report("unsafe", "HTTPS", "lets passwords cross the network in clear", "Remove HTTPS.")
 if PRODUCTION_LIKE and not read.text("TRUSTED_PROXIES"):
     read.missing("TRUSTED_PROXIES", "Set the number of reverse proxies in front: often 1, or 0.")
+# Links in mails and messages begin so.
+SITE_ADDRESS: str = watching.site_address(
+    read,
+    required=PRODUCTION_LIKE,
+    hosts=ALLOWED_HOSTS if PRODUCTION_LIKE else (),
+    https=HTTPS,
+)
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 SECURE_HSTS_SECONDS = read.number("HSTS_SECONDS", 31_536_000) if HTTPS else 0
@@ -536,7 +543,6 @@ HEALTH_KEY_MODELS: list[str] = []
 # Findings that are known and stay, as "check:key": and why. They are shown, and count for nothing.
 HEALTH_ACCEPTED: dict[str, str] = {}
 # Who is told when a critical finding comes and when it is over (docs/health.md, Notices).
-SITE_ADDRESS: str = watching.site_address(read)
 HEALTH_NOTIFY_EMAILS: list[str] = watching.recipients(read)
 HEALTH_NOTIFY_WEBHOOK_URL: str = watching.webhook(read)
 HEALTH_TIME_ZONE: str = watching.time_zone(read, TIME_ZONE)

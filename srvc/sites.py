@@ -56,7 +56,8 @@ class SrvcAdminSite(UnfoldAdminSite):  # type: ignore[misc]
         return as_login(super().password_change)(request, extra_context)  # type: ignore[return-value]
 
     def _password_reset_urls(self) -> list[URLPattern]:
-        from srvc.forms import PasswordResetForm, SetPasswordForm
+        from srvc.forms import SetPasswordForm
+        from srvc.views import ForgottenPasswordView
 
         def view(cls: Any, **options: Any) -> Any:
             def page(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
@@ -70,11 +71,7 @@ class SrvcAdminSite(UnfoldAdminSite):  # type: ignore[misc]
         return [
             path(
                 "password-reset/",
-                view(
-                    auth_views.PasswordResetView,
-                    form_class=PasswordResetForm,
-                    success_url=reverse_lazy("admin:password_reset_done"),
-                ),
+                view(ForgottenPasswordView),
                 name="admin_password_reset",
             ),
             path(

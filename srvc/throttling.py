@@ -8,6 +8,7 @@ as a whole, a good deal later, since an office shares one.
 from __future__ import annotations
 
 import ipaddress
+from datetime import timedelta
 from typing import Any
 
 from axes.handlers.database import AxesDatabaseHandler
@@ -76,6 +77,11 @@ def locked_out(
     credentials: dict[str, Any] | None = None,
 ) -> HttpResponse:
     """The page for somebody who has to wait. It tells neither whom nor how often."""
-    response = render(request, "429.html", status=429)
-    response["Retry-After"] = str(int(settings.AXES_COOLOFF_TIME.total_seconds()))
+    return too_many(request, wait=settings.AXES_COOLOFF_TIME, page="429.html")
+
+
+def too_many(request: HttpRequest, *, wait: timedelta, page: str) -> HttpResponse:
+    """The page for somebody who did something too often, with when to come back."""
+    response = render(request, page, status=429)
+    response["Retry-After"] = str(int(wait.total_seconds()))
     return response

@@ -1,4 +1,4 @@
-"""Settings of who is told about findings, and of who may read `/metrics`.
+"""Settings of where the site is, of who is told about findings, and of who may read `/metrics`.
 
 What is wrong is reported to the configuration and then left out: nobody is told by a channel that
 is half right, and nobody reads what a token that can be guessed protects.
@@ -7,27 +7,68 @@ is half right, and nobody reads what a token that can be guessed protects.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from email.utils import parseaddr
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.http.request import validate_host
 
 from ops.health.addresses import wrong_address
 from ops.health.errors import HealthError
 from ops.health.quiet import QuietHours
 from srvc.configuration import Configuration
+from srvc.launch import address
+from srvc.launch.errors import LaunchError
 
 _SHORTEST_TOKEN = 24
+_ADDRESS_FIX = "Set SITE_ADDRESS=https://srvc.example.com, as people reach the site."
 
 
-def site_address(read: Configuration) -> str:
-    """Return where people reach the site, without a slash at its end; "" when nobody said."""
+def site_address(
+    read: Configuration,
+    *,
+    required: bool = False,
+    hosts: Sequence[str] = (),
+    https: bool = False,
+) -> str:
+    """Return where people reach the site, without a slash at its end.
+
+    Every link in a mail or a message begins with it, never with what a request's `Host` says. Where
+    it is not required (in development), the site is where it listens. `hosts` are the names that
+    the site answers to; empty: any.
+    """
     value = read.text("SITE_ADDRESS").rstrip("/")
-    parts = urlsplit(value)
-    if not value or (parts.scheme in {"https", "http"} and parts.hostname and not parts.query):
-        return value
-    read.report(
-        "invalid", "SITE_ADDRESS", "is no address", "Set SITE_ADDRESS=https://srvc.example.com."
-    )
+    if not value and required:
+        read.missing("SITE_ADDRESS", _ADDRESS_FIX)
+        return ""
+    if not value:
+        try:
+            return address.from_environment().url.rstrip("/")
+        except LaunchError:
+            return ""  # `make run` says what is wrong with it
+    if wrong := _wrong_site_address(value, hosts, https=https):
+        read.report("invalid", "SITE_ADDRESS", wrong, _ADDRESS_FIX)
+        return ""
+    return value
+
+
+def _wrong_site_address(value: str, hosts: Sequence[str], *, https: bool) -> str:
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "is no address"
+    if parts.scheme not in {"https", "http"} or not host or parts.query or parts.fragment:
+        return "is no address"
+    if parts.username is not None or any(each.isspace() for each in value):
+        return "is no address"
+    if https and parts.scheme != "https":
+        return "is http://, and the site is served over HTTPS"
+    named = f"[{host}]" if ":" in host else host  # as `Host` has it
+    # What is wrong with ALLOWED_HOSTS itself is told there.
+    if hosts and not any("/" in each for each in hosts) and not validate_host(named, hosts):
+        return "names a host that is not in ALLOWED_HOSTS, so its links would be refused"
     return ""
 
 

@@ -233,7 +233,8 @@ class AccountInline(FieldsMixin, TabularInline):
             for name in self.get_autocomplete_fields(request)
             if name in self.get_readonly_fields(request)
         ]
-        return super().get_queryset(request).select_related(*related)
+        # Not joined: a join would read people's password hashes, which no request may.
+        return super().get_queryset(request).prefetch_related(*related)
 
 
 def _trimmed(decimals: int) -> Callable[[Any], Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zoneinfo
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.models import UserManager as DjangoUserManager
@@ -26,8 +26,24 @@ AUDITOR_GROUP = "Auditor"
 PLATFORM_GROUPS = (PLATFORM_ADMINISTRATOR_GROUP, AUDITOR_GROUP)
 
 
+# No role of a request may read or change it (docs/adr/0023): queries leave it out.
+PASSWORD = "password"  # noqa: S105  (a column)
+
+
+class UserQuerySet(models.QuerySet["User"]):
+    """People, without the hashes of their passwords."""
+
+    def only(self, *fields: Any) -> Self:
+        # Named fields count alone: Django would subtract those that are left out already, and so
+        # never load a hash that somebody asks for.
+        return super(UserQuerySet, self.defer(None)).only(*fields)
+
+
 class UserManager(DjangoUserManager["User"]):
     """Users are known by their e-mail address, in any case of letters."""
+
+    def get_queryset(self) -> UserQuerySet:
+        return UserQuerySet(self.model, using=self._db).defer(PASSWORD)
 
     def _create_user_object(self, email: str, password: str | None, **fields: Any) -> User:
         user = self.model(email=self.normalize_email(email), **fields)
@@ -50,7 +66,8 @@ class UserManager(DjangoUserManager["User"]):
         return self.create_user(email, password, is_superuser=True, **fields)
 
     def get_by_natural_key(self, username: str | None) -> User:
-        return self.get(email__iexact=username)
+        """The person who signs in with an address, with the password's hash."""
+        return self.defer(None).get(email__iexact=username)
 
 
 class User(AbstractUser):
@@ -79,6 +96,7 @@ class User(AbstractUser):
         db_table = "users"
         db_table_comment = "People who sign in: staff of the businesses and of the platform."
         ordering = ("email",)
+        base_manager_name = "objects"
         indexes: ClassVar[list[models.Index]] = []
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
@@ -100,12 +118,21 @@ class User(AbstractUser):
                 role=MEMBER,
                 using=f"account_id = {CURRENT_ACCOUNT}",
                 check=f"account_id = {CURRENT_ACCOUNT} AND NOT is_superuser",
+                hidden=(PASSWORD,),
             ),
-            RowPolicy(name="user_admin", role=ADMIN),
+            RowPolicy(name="user_admin", role=ADMIN, hidden=(PASSWORD,)),
         ]
 
     def __str__(self) -> str:
         return self.get_full_name() or self.email
+
+    def refresh_from_db(
+        self, using: str | None = None, fields: Any = None, from_queryset: Any = None
+    ) -> None:
+        """As Django's; the password's hash is read again when somebody asks for it."""
+        super().refresh_from_db(using=using, fields=fields, from_queryset=from_queryset)
+        if fields is None:
+            self.__dict__.pop(PASSWORD, None)
 
     @property
     def row_security_account_id(self) -> int | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
 
 from crm.errors import CrmError
 from crm.models import PLATFORM_GROUPS, User
 from crm.services.refusals import told_by_the_database
+from ops.rls.session import acting_as_login
 
 
 @told_by_the_database
@@ -39,6 +40,11 @@ def deactivate_user(*, user: User, by: User | None) -> User:
 
 @transaction.atomic
 def set_password(*, user: User, password: str, by: User | None) -> None:
-    """Give a person a password, which ends all their sessions. It is not validated here."""
+    """Give a person a password, which ends all their sessions. It is not validated here.
+
+    The caller decides whether `by` may. A request's role may not change a password: the bare login
+    does, which signing in needs anyway.
+    """
     user.set_password(password)
-    user.save(update_fields=["password"])
+    with acting_as_login(using=user._state.db or DEFAULT_DB_ALIAS):
+        user.save(update_fields=["password"])

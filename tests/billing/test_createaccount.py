@@ -40,7 +40,7 @@ def test_it_makes_an_account_an_owner_and_a_starter_trial_of_14_days() -> None:
         "--time-zone", "Europe/Berlin", "--phone-region", "de",
     )  # fmt: skip
     with acting_as_admin():
-        account = Account.objects.select_related("user").get(user__email="ann@x.example")
+        account = Account.objects.get(user__email="ann@x.example")
         assert (account.name, account.currency) == ("Ann's Plumbing", "EUR")
         assert (account.time_zone, account.phone_region) == ("Europe/Berlin", "DE")
         assert account.user.account_id == account.pk

@@ -16,6 +16,7 @@ COMPLETE = {
     "SRVC_ENV_FILE": os.devnull,
     "SECRET_KEY": KEY,
     "ALLOWED_HOSTS": "srvc.example.com",
+    "SITE_ADDRESS": "https://srvc.example.com",
     "CSRF_TRUSTED_ORIGINS": "https://srvc.example.com",
     "DATABASE_URL": "postgres://srvc_app:pa%24s@db.example.com:5432/srvc?sslmode=require",
     "DATABASE_OWNER_URL": "postgres://srvc_owner:pass@db.example.com:5432/srvc?sslmode=require",

@@ -27,10 +27,8 @@ PASSWORD = "a long pass phrase"
 
 @pytest.fixture
 def owner(fresh_database: str) -> User:
-    owner = make_business()
-    owner.set_password(PASSWORD)
+    owner = make_business(password=PASSWORD)
     with acting_as(owner):
-        owner.save()
         make_customer(last_name="Lovelace")
     return owner
 

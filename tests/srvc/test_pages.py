@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from django.core import mail
 from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 from django.urls import reverse
@@ -11,7 +10,7 @@ from django.views import defaults
 from pytest_django import Settings
 
 from crm.models import User
-from ops.rls.session import acting_as_admin
+from ops.rls.session import acting_as_login
 from tests.factories import make_business
 
 PASSWORD = "a long pass phrase"
@@ -97,43 +96,6 @@ def test_every_page_says_what_a_browser_may_load(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_a_forgotten_password_is_replaced_by_a_link(client: Client) -> None:
-    owner = make_business()
-    page = reverse("admin:admin_password_reset")
-    assert client.get(page).status_code == 200
-    answer = client.post(page, {"email": owner.email.upper()})
-    assert answer["Location"] == reverse("admin:password_reset_done")
-    assert client.get(answer["Location"]).status_code == 200
-    (message,) = mail.outbox
-    assert message.to == [owner.email]
-    (link,) = re.findall(r"http://testserver(/\S+)", message.body)
-    form = client.get(link, follow=True)
-    assert form.context["validlink"] is True
-    new = "an entirely new phrase"
-    answer = client.post(
-        form.redirect_chain[-1][0], {"new_password1": new, "new_password2": new}, follow=True
-    )
-    assert answer.status_code == 200
-    assert Client().login(request=RequestFactory().get("/"), username=owner.email, password=new)
-    # The link is used up.
-    assert client.get(link, follow=True).context["validlink"] is False
-
-
-@pytest.mark.django_db
-def test_somebody_unknown_gets_the_same_answer_and_no_mail(client: Client) -> None:
-    answer = client.post(reverse("admin:admin_password_reset"), {"email": "no@x.example"})
-    assert answer["Location"] == reverse("admin:password_reset_done")
-    assert mail.outbox == []
-
-
-@pytest.mark.django_db
-def test_an_owner_made_without_a_password_sets_the_first_one_by_mail(client: Client) -> None:
-    owner = make_business(password=None)
-    client.post(reverse("admin:admin_password_reset"), {"email": owner.email})
-    assert len(mail.outbox) == 1
-
-
-@pytest.mark.django_db
 def test_a_member_changes_the_own_password_and_stays_signed_in(client: Client) -> None:
     owner = make_business()
     client.force_login(owner)
@@ -149,5 +111,5 @@ def test_a_member_changes_the_own_password_and_stays_signed_in(client: Client) -
     )
     assert changed.status_code == 302
     assert client.get(page).status_code == 200
-    with acting_as_admin():
+    with acting_as_login():
         assert User.objects.get(pk=owner.pk).check_password(new)

@@ -78,6 +78,18 @@ def test_production_without_a_variable_names_it(
         ("SECRET_KEY", "a" * 80, "unsafe can be guessed"),
         ("ALLOWED_HOSTS", "*", "unsafe lets anybody choose the host of links in mails"),
         ("ALLOWED_HOSTS", "https://x.example", "invalid holds an address, not a host's name"),
+        (
+            "SITE_ADDRESS",
+            "http://srvc.example.com",
+            "invalid is http://, and the site is served over HTTPS",
+        ),
+        (
+            "SITE_ADDRESS",
+            "https://evil.example",
+            "invalid names a host that is not in ALLOWED_HOSTS, so its links would be refused",
+        ),
+        ("SITE_ADDRESS", "https://srvc.example.com/?next=", "invalid is no address"),
+        ("SITE_ADDRESS", "https://srvc.example.com:port", "invalid is no address"),
         ("CSRF_TRUSTED_ORIGINS", "x.example", "invalid holds an origin without its scheme"),
         ("EMAIL_URL", "mail.example.com", "invalid is no address of a mail server"),
         ("DEFAULT_FROM_EMAIL", "SRVC", "invalid is no e-mail address"),

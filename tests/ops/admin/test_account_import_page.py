@@ -20,7 +20,7 @@ from ops.restores.accounts import kept
 from ops.restores.accounts.importing import ask_for_import, import_account
 from ops.restores.errors import RefusedError
 from ops.rls.router import as_owner_by_default
-from ops.rls.session import acting_as_admin
+from ops.rls.session import acting_as_login
 from ops.runs import Asker
 from tests.ops.admin.account_pages import (
     ADA,
@@ -83,7 +83,7 @@ def test_an_archive_is_looked_at_and_imported_when_its_address_is_typed(
     after = there(backups)
     for table in ("accounts", "customers", "invoices"):
         assert after[table][0] == 2 * before[table][0]
-    with acting_as_admin():
+    with acting_as_login():
         user = User.objects.get(email=NEW)
         assert (run.result["account"], user.has_usable_password()) == (user.pk, False)
     assert "What came in" in words(browser.get(page_of(run)))

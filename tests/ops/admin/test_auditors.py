@@ -15,7 +15,7 @@ from pytest_django import Settings
 from crm.models import AUDITOR_GROUP, User
 from ops.models import Backup, Run
 from ops.rls.router import as_owner_by_default
-from ops.rls.session import acting_as, acting_as_admin
+from ops.rls.session import acting_as, acting_as_admin, acting_as_login
 from ops.runs import Asker, ask
 from tests.factories import make_business
 from tests.ops.admin.rows import (
@@ -141,7 +141,7 @@ def test_they_sign_in_with_two_factors_and_change_their_password(settings: Setti
         },
     )
     assert answer.status_code == 302
-    with acting_as_admin():
+    with acting_as_login():
         assert User.objects.get(email="auditor@platform.example").check_password(
             "another long phrase"
         )
