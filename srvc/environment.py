@@ -97,6 +97,11 @@ def environment_file(name: str) -> Path:
     return BASE_DIR / (".env" if name == DEVELOPMENT else f".env.{name}")
 
 
+def variable_folder() -> Path:
+    """The folder of everything SRVC writes; a relative one lies in the project, wherever we are."""
+    return BASE_DIR / (os.environ.get("SRVC_VAR", "").strip() or "var")
+
+
 def known_environments() -> list[str]:
     """The environments that have a file here."""
     files = (file.name.removeprefix(".env.") for file in BASE_DIR.glob(".env.*"))

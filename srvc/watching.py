@@ -7,14 +7,13 @@ is half right, and nobody reads what a token that can be guessed protects.
 from __future__ import annotations
 
 import ipaddress
-from email.utils import parseaddr
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ops.health.addresses import wrong_address
 from ops.health.errors import HealthError
 from ops.health.quiet import QuietHours
-from srvc.configuration import Configuration
+from srvc.configuration import Configuration, is_email_address
 
 _SHORTEST_TOKEN = 24
 
@@ -34,7 +33,7 @@ def site_address(read: Configuration) -> str:
 def recipients(read: Configuration) -> list[str]:
     """Return the e-mail addresses that are told about findings."""
     found = read.items("HEALTH_NOTIFY_EMAILS")
-    if all("@" in parseaddr(each)[1] and "\n" not in each for each in found):
+    if all(is_email_address(each) for each in found):
         return found
     read.report(
         "invalid",
