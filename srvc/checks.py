@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
 
 from ops.backups import plan
-from srvc import environment, environment_names
+from srvc import environment, environment_names, static_files
 from srvc.configuration import Kind
 
 IDS: dict[Kind, str] = {
@@ -26,6 +26,7 @@ EXPOSED_FILE = "srvc.W001"
 NO_TWO_FACTOR = "srvc.W002"
 NO_BACKUP_KEYS = ("srvc.W003", "srvc.E005")
 BACKUP_PLAN = "srvc.E006"
+STATIC_FILES = "srvc.E008"
 UNKNOWN_NAME = "srvc.W004"
 
 
@@ -95,6 +96,17 @@ def check_two_factor(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
             id=NO_TWO_FACTOR,
         )
     ]
+
+
+@register(Tags.staticfiles, deploy=True)
+def check_static_files(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Pages name their static files by the manifest that collectstatic writes."""
+    if not settings.PRODUCTION_LIKE or not (problem := static_files.problem()):
+        return []
+    hint = f"Run: {static_files.COMMAND} (in the environment {settings.ENVIRONMENT}), then restart "
+    return [Error(f"{problem}.", hint=f"{hint}the web process.", id=STATIC_FILES)]
 
 
 @register(Tags.security)
