@@ -9,11 +9,13 @@ from typing import Any
 from django.apps.config import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 from django.db.utils import Error as DatabaseError
 
 from ops.health.thresholds import Thresholds
+from ops.postgres.errors import one_line
 from ops.rls import audit
+from ops.rls.router import OWNER_ALIAS
 
 
 @register(Tags.database)
@@ -42,6 +44,53 @@ def check_row_security(
         )
         for finding in findings
     ]
+
+
+@register(Tags.database)
+def check_owner_login(
+    app_configs: Sequence[AppConfig] | None,
+    databases: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> list[CheckMessage]:
+    """The owner's login must open the very database that the web process works on."""
+    if OWNER_ALIAS not in (databases or ()):
+        return []
+    try:
+        owned = _which_database(OWNER_ALIAS)
+    except OperationalError as error:
+        return [
+            Error(
+                f"DATABASE_OWNER_URL does not open its database: {one_line(error)}.",
+                hint="Check that the server runs, and the login's name and password; "
+                "`manage.py provision` gives both logins the passwords of their addresses. Nothing "
+                "was changed.",
+                id="ops.E120",
+            )
+        ]
+    try:
+        used = _which_database(DEFAULT_DB_ALIAS) if DEFAULT_DB_ALIAS in (databases or ()) else owned
+    except OperationalError:
+        return []  # told by check_row_security
+    if used == owned:
+        return []
+    return [
+        Error(
+            "DATABASE_OWNER_URL opens another database than DATABASE_URL, or one on another "
+            "server: migrations and backups would be of that one.",
+            hint="Let both name the same database of the same server.",
+            id="ops.E121",
+        )
+    ]
+
+
+def _which_database(alias: str) -> tuple[Any, ...]:
+    # Every login may ask this, unlike for the identifier of the server.
+    with connections[alias].cursor() as cursor:
+        cursor.execute(
+            "SELECT oid, datname, pg_postmaster_start_time() FROM pg_database"
+            " WHERE datname = current_database()"
+        )
+        return tuple(cursor.fetchone())
 
 
 @register()

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
 
 from ops.backups import plan
-from srvc import environment
+from srvc import environment, environment_names, static_files
 from srvc.configuration import Kind
 
 IDS: dict[Kind, str] = {
@@ -20,11 +20,14 @@ IDS: dict[Kind, str] = {
     "missing": "srvc.E002",
     "unsafe": "srvc.E003",
     "file": "srvc.E004",
+    "misspelt": "srvc.E007",
 }
 EXPOSED_FILE = "srvc.W001"
 NO_TWO_FACTOR = "srvc.W002"
 NO_BACKUP_KEYS = ("srvc.W003", "srvc.E005")
 BACKUP_PLAN = "srvc.E006"
+STATIC_FILES = "srvc.E008"
+UNKNOWN_NAME = "srvc.W004"
 
 
 @register(Tags.security)
@@ -58,6 +61,29 @@ def check_file_is_private(
     ]
 
 
+@register(Tags.security)
+def check_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """A variable of another name than SRVC reads has no effect, and nobody would notice."""
+    file = environment.environment_file(settings.ENVIRONMENT)
+    # Those that nearly are one of ours are errors already (environment_names.report_names).
+    found = [
+        (each.label, f"in {file} (line {each.line})", f"Remove it from {file}; .env.example names")
+        for each in environment_names.unknown_in(file)
+        if not each.meant
+    ] + [
+        (each.label, "in the process's environment", f"Rename it to {each.meant}; .env.example has")
+        for each in environment_names.unknown_in_process()
+    ]
+    return [
+        Warning(
+            f"{name} {where} is no variable of SRVC, so its value has no effect.",
+            hint=f"{hint} every variable there is.",
+            id=UNKNOWN_NAME,
+        )
+        for name, where, hint in found
+    ]
+
+
 @register(Tags.security, deploy=True)
 def check_two_factor(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Platform administrators see every account."""
@@ -70,6 +96,17 @@ def check_two_factor(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
             id=NO_TWO_FACTOR,
         )
     ]
+
+
+@register(Tags.staticfiles, deploy=True)
+def check_static_files(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Pages name their static files by the manifest that collectstatic writes."""
+    if not settings.PRODUCTION_LIKE or not (problem := static_files.problem()):
+        return []
+    hint = f"Run: {static_files.COMMAND} (in the environment {settings.ENVIRONMENT}), then restart "
+    return [Error(f"{problem}.", hint=f"{hint}the web process.", id=STATIC_FILES)]
 
 
 @register(Tags.security)

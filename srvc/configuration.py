@@ -7,6 +7,8 @@ Messages name the variable and never show its value, which may be a secret.
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parseaddr
@@ -14,16 +16,24 @@ from typing import Any, Literal
 from urllib.parse import quote, unquote
 
 import environ
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 
 from ops.errors import OpsError
 from ops.postgres.endpoint import Endpoint
 from ops.postgres.places import PORT
 from ops.postgres.roles import APP, OWNER, REPLICATION
+from srvc import database_urls
 
-Kind = Literal["invalid", "missing", "unsafe", "file", "exposed"]
+Kind = Literal["invalid", "missing", "unsafe", "file", "misspelt", "exposed"]
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+_EXAMPLE = "still has the word PASSWORD of the example for its password"
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_NAME = rf"{_LABEL}(?:\.{_LABEL})*"
+_NAMED = re.compile(_NAME)
+_HOST = re.compile(rf"\.?{_NAME}\.?|\[[0-9A-Fa-f:.]+\]")
+_ORIGIN = re.compile(rf"https?://(?:(?:\*\.)?{_NAME}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
 _POSTGRES = ("postgres", "postgresql", "psql", "pgsql")
 
 
@@ -62,12 +72,22 @@ class Configuration:
         value = self.text(variable)
         return [item.strip() for item in value.split(",") if item.strip()] or list(default)
 
-    def flag(self, variable: str, default: bool) -> bool:
-        """Yes or no; anything else would be a guess about safety, so it is a problem."""
+    def flag(self, variable: str, default: bool, *, safe: bool | None = None) -> bool:
+        """Yes or no; anything else would be a guess about safety, so it is a problem.
+
+        `safe` is the side that such a value counts as, and the only one that the hint names.
+        """
         value = self.text(variable).lower()
-        if value and value not in _TRUE + _FALSE:
-            self.report("invalid", variable, "is neither true nor false", f"Set {variable}=true.")
-        return value in _TRUE if value in _TRUE + _FALSE else default
+        if value in _TRUE + _FALSE:
+            return value in _TRUE
+        if not value:
+            return default
+        if safe is None:
+            fix = f"Set {variable}=true or {variable}=false; it is {str(default).lower()} without."
+        else:
+            fix = f"Set {variable}={str(safe).lower()}, which is the safe side."
+        self.report("invalid", variable, "is neither true nor false", fix)
+        return default if safe is None else safe
 
     def number(self, variable: str, default: int, *, least: int = 0, most: int = 2**31) -> int:
         """A whole number within limits."""
@@ -101,6 +121,13 @@ class Configuration:
         elif len(value) < 50 or len(set(value)) < 10 or value.startswith("django-insecure-"):
             self.report("unsafe", variable, "can be guessed", fix)
 
+    def listens(self, variable: str) -> None:
+        """Look at the address that the web server listens on."""
+        value = self.text(variable)
+        if value and not _NAMED.fullmatch(value) and not _is_network_address(value):
+            fix = f"Set {variable}=127.0.0.1, or 0.0.0.0 for every interface."
+            self.report("invalid", variable, "is no address of a machine", fix)
+
     def hosts(self, variable: str, *, default: Sequence[str], strict: bool) -> list[str]:
         """Host names that this site answers to."""
         hosts = self.items(variable, default)
@@ -109,42 +136,64 @@ class Configuration:
             self.missing(variable, fix)
         if any("/" in host or "://" in host for host in hosts):
             self.report("invalid", variable, "holds an address, not a host's name", fix)
-        if strict and "*" in hosts:
+        elif any(host != "*" and not _HOST.fullmatch(host) for host in hosts):
+            self.report("invalid", variable, "holds something that no host is called", fix)
+        if strict and any(_is_anybodys(host) for host in hosts):
             self.report("unsafe", variable, "lets anybody choose the host of links in mails", fix)
         return hosts
 
-    def origins(self, variable: str) -> list[str]:
-        """Origins with their scheme."""
+    def origins(self, variable: str, *, strict: bool = False) -> list[str]:
+        """Origins with their scheme; `strict` ones are reached by HTTPS and name a host."""
         origins = self.items(variable)
-        if all(origin.startswith(("https://", "http://")) for origin in origins):
+        fix = f"Set for example {variable}=https://srvc.example.com."
+        if not all(origin.startswith(("https://", "http://")) for origin in origins):
+            self.report("invalid", variable, "holds an origin without its scheme", fix)
+        elif not all(_ORIGIN.fullmatch(origin) for origin in origins):
+            wrong = "holds something else than a scheme and a host, which no browser's origin is"
+            self.report("invalid", variable, wrong, fix)
+        elif strict and any(_is_forged_easily(origin) for origin in origins):
+            self.report("unsafe", variable, "accepts forms that anybody could have sent", fix)
+        else:
             return origins
-        self.report(
-            "invalid",
-            variable,
-            "holds an origin without its scheme",
-            f"Set for example {variable}=https://srvc.example.com.",
-        )
         return []
 
     def database(self, variable: str, login: str) -> dict[str, Any]:
-        """Django's configuration of a database from its URL; empty when the URL is no good."""
+        """Django's configuration from an address; from a bad one, of a place that is nowhere."""
         fix = f"Set {variable}=postgres://{login}:PASSWORD@HOST:5432/NAME (special characters"
         fix += " in the password as %XX)."
         if not self.text(variable):
             self.missing(variable, fix)
-            return {}
+            return dict(database_urls.NOWHERE)
+        config = self._parsed(self.text(variable))
+        wrong = (
+            "is no address of a PostgreSQL database"
+            if config is None
+            else database_urls.wrong_login(config["USER"], login)
+            or database_urls.wrong_options(self.text(variable))
+        )
+        if config is None or wrong:
+            other = OWNER if login == APP else APP
+            if config and config["USER"].partition(".")[0] == other:
+                return config  # separate_logins says it better
+            self.report("invalid", variable, wrong, fix)
+            return dict(database_urls.NOWHERE)
+        if database_urls.is_an_example(config["PASSWORD"]):
+            self.report("invalid", variable, _EXAMPLE, fix)
+        return config
+
+    def _parsed(self, url: str) -> dict[str, Any] | None:
+        """Return the parts of a database's address as Django names them; None for no address."""
+        if url.partition("://")[0] not in _POSTGRES:
+            return None  # before the parser, which warns of others with the password in its words
         try:
-            config = dict(self._env.db_url_config(self.text(variable)))
+            config = dict(self._env.db_url_config(url))
             config["HOST"] = unquote(config["HOST"] or "")  # a socket's folder: %2Frun%2Fpostgresql
-            scheme = self.text(variable).partition("://")[0]
             port = config.get("PORT") or 5432
             complete = all(config.get(key) for key in ("NAME", "USER", "HOST"))
-            if scheme in _POSTGRES and complete and 0 < int(port) < 2**16:
-                return config
+            usable = complete and 0 < int(port) < 2**16
         except (ValueError, KeyError, ImproperlyConfigured):
-            pass  # whatever the parser met, the address is the problem
-        self.report("invalid", variable, "is no address of a PostgreSQL database", fix)
-        return {}
+            return None  # whatever the parser met, the address is the problem
+        return config if usable else None
 
     def replication(
         self, variable: str, *, embedded_host: str | None, embedded_password: str
@@ -159,32 +208,75 @@ class Configuration:
         fix = f"Set {variable}=postgres://{REPLICATION}:PASSWORD@HOST:5432/ (special characters in "
         fix += "the password as %XX), or remove it: then there are no base backups and no WAL."
         try:
-            login = Endpoint.from_url(url).user
+            endpoint = Endpoint.from_url(url)
         except OpsError:
             self.report("invalid", variable, "is no address of a PostgreSQL server", fix)
             return ""
+        login = endpoint.user
         if login.partition(".")[0] in {APP, OWNER}:
             wrong = f"signs in as {login}, which has another task"
             self.report("unsafe", variable, wrong, fix)
             return ""
+        wrong = database_urls.wrong_login(login, REPLICATION)
+        wrong = wrong or database_urls.wrong_options(url)
+        if not wrong and database_urls.is_an_example(endpoint.password or ""):
+            wrong = _EXAMPLE
+        if wrong:
+            self.report("invalid", variable, wrong, fix)
+            return ""
         return url
 
-    def email(self, variable: str, default: str) -> dict[str, Any]:
-        """Django's EMAIL_* settings from a URL such as smtp+tls://user:password@host:587."""
+    def administrator(self, variable: str, *, kept_in_file: bool) -> None:
+        """Look at the superuser's address, which one command needs and nothing else may have."""
+        fix = f"Give {variable}=postgres://postgres:PASSWORD@HOST:5432/postgres to the one command "
+        fix += "that needs it (manage.py provision), and keep it in no file."
+        if not (url := self.text(variable)):
+            return
+        try:
+            Endpoint.from_url(url)
+        except OpsError:
+            self.report("invalid", variable, "is no address of a PostgreSQL server", fix)
+        if kept_in_file:
+            wrong = "is kept in the environment's file: whoever reads that owns the whole server"
+            self.report("unsafe", variable, wrong, fix)
+
+    def email(self, variable: str, default: str, *, strict: bool = False) -> dict[str, Any]:
+        """Django's EMAIL_* settings from a URL such as smtp+tls://user:password@host:587.
+
+        `strict` ones have to reach people, and carry no password in clear.
+        """
         fix = f"Set for example {variable}=smtp+tls://LOGIN:PASSWORD@smtp.example.com:587."
         try:
             config: dict[str, Any] = self._env.email_url_config(self.text(variable) or default)
         except (ValueError, KeyError, ImproperlyConfigured):
             self.report("invalid", variable, "is no address of a mail server", fix)
             return {}
-        if config["EMAIL_BACKEND"].endswith("smtp.EmailBackend") and not config["EMAIL_HOST"]:
+        sends = config["EMAIL_BACKEND"].endswith("smtp.EmailBackend")
+        if sends and not config["EMAIL_HOST"]:
             self.report("invalid", variable, "names no mail server", fix)
+        elif sends and config["EMAIL_PORT"] == 0:
+            self.report("invalid", variable, "has a port that is none", fix)
+        elif strict and self.text(variable):
+            self._refuse_unsent_mail(variable, config, sends, fix)
         return {key: value for key, value in config.items() if value is not None}
+
+    def _refuse_unsent_mail(
+        self, variable: str, config: dict[str, Any], sends: bool, fix: str
+    ) -> None:
+        secure = config.get("EMAIL_USE_TLS") or config.get("EMAIL_USE_SSL")
+        if not sends:
+            wrong = "sends no mail: links for new passwords and critical findings reach nobody"
+            self.report("unsafe", variable, wrong, fix)
+        elif database_urls.is_an_example(config["EMAIL_HOST_PASSWORD"] or ""):
+            self.report("invalid", variable, _EXAMPLE, fix)
+        elif config["EMAIL_HOST_PASSWORD"] and not secure and not _is_here(config["EMAIL_HOST"]):
+            wrong = "sends the mail server's password across the network in clear"
+            self.report("unsafe", variable, wrong, fix)
 
     def sender(self, variable: str, default: str) -> str:
         """The address that mails come from, with or without a name."""
         value = self.text(variable) or default
-        if "@" not in parseaddr(value)[1]:
+        if not is_email_address(value):
             fix = f"Set for example {variable}=SRVC <srvc@example.com>."
             self.report("invalid", variable, "is no e-mail address", fix)
         return value
@@ -211,3 +303,43 @@ class Configuration:
                 f"Let DATABASE_URL sign in as {APP} and DATABASE_OWNER_URL as {OWNER}; "
                 "`manage.py provision` makes both logins.",
             )
+            return
+        if database_urls.other_database(app, owner):
+            self.report(
+                "unsafe",
+                "DATABASE_OWNER_URL",
+                "names another database than DATABASE_URL: backups and migrations would be of "
+                "that one",
+                "Let both name the same database.",
+            )
+
+
+def is_email_address(text: str) -> bool:
+    """Tell whether mail can be addressed so: ann@example.com, or Ann <ann@example.com>."""
+    try:
+        validate_email(parseaddr(text)[1])
+    except ValidationError:
+        return False
+    return "\n" not in text
+
+
+def _is_network_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_anybodys(host: str) -> bool:
+    """Tell whether a host's pattern covers everybody's hosts: *, .com."""
+    return host == "*" or (host.startswith(".") and "." not in host.strip("."))
+
+
+def _is_forged_easily(origin: str) -> bool:
+    host = origin.partition("://")[2].partition(":")[0]
+    return origin.startswith("http://") or _is_anybodys(host.removeprefix("*"))
+
+
+def _is_here(host: str) -> bool:
+    return host in {"localhost", "127.0.0.1", "::1"}

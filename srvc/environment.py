@@ -47,6 +47,11 @@ def environment_file(name: str) -> Path:
     return BASE_DIR / (".env" if name == DEVELOPMENT else f".env.{name}")
 
 
+def variable_folder() -> Path:
+    """The folder of everything SRVC writes; a relative one lies in the project, wherever we are."""
+    return BASE_DIR / (os.environ.get("SRVC_VAR", "").strip() or "var")
+
+
 def known_environments() -> list[str]:
     """The environments that are there: development, those with a file, and what SRVC_ENV says."""
     names = {file.name.removeprefix(".env.") for file in BASE_DIR.glob(".env.*")} - {"example"}

@@ -17,6 +17,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.loader import MigrationLoader
 from django.http import HttpRequest, HttpResponseBase, HttpResponseNotAllowed, JsonResponse
 
+from srvc import static_files
+
 logger = logging.getLogger(__name__)
 
 TIME_LIMIT = 2  # seconds, for each of connecting and asking
@@ -52,7 +54,7 @@ class ProbeMiddleware:
     def _recent(self) -> list[str]:
         with self._lock:
             if time.monotonic() - self._looked_at > REMEMBERED_FOR:
-                self._failing = failing_parts()
+                self._failing = [*_failing_files(), *failing_parts()]
                 self._looked_at = time.monotonic()
             return self._failing
 
@@ -76,6 +78,17 @@ def failing_parts() -> list[str]:
         logger.warning("readyz: the database does not answer: %s", type(error).__name__)
         return ["database"]
     return ["migrations"] if _wanted() - {(app, name) for app, name in rows} else []
+
+
+def _failing_files() -> list[str]:
+    if static_files.are_served():
+        return []
+    logger.warning(
+        "readyz: static files are not collected, so every page is an error. Run `%s` and restart "
+        "the web process.",
+        static_files.COMMAND,
+    )
+    return ["static files"]
 
 
 @cache

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tomllib
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import environ
@@ -20,7 +19,7 @@ from django.urls import reverse_lazy
 
 from ops.backups import dbbackup_hooks
 from ops.postgres.embedded import socket_directory
-from srvc import environment, watching
+from srvc import backup_keys, environment, environment_names, watching
 from srvc.configuration import Configuration, Problem
 from srvc.navigation import SIDEBAR
 from srvc.storage_urls import backup_storages
@@ -33,6 +32,7 @@ read = Configuration(environ.Env(), CONFIGURATION_ERRORS)
 try:
     ENVIRONMENT = environment.environment_name()
     environment.load(ENVIRONMENT)
+    environment_names.report_names(read, ENVIRONMENT)
 except environment.EnvironmentNameError as error:
     # As strict as production, and no file: nothing of another environment may be taken for it.
     ENVIRONMENT = "unknown"
@@ -44,12 +44,14 @@ VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text("utf-8"))["
 
 # --- the process -------------------------------------------------------------------------------
 
-DEBUG: bool = read.flag("DEBUG", False)
+DEBUG: bool = read.flag("DEBUG", False, safe=False)
 SECRET_KEY: str = read.text("SECRET_KEY")
 SECRET_KEY_FALLBACKS: list[str] = read.items("SECRET_KEY_FALLBACKS")
 if PRODUCTION_LIKE:
     read.refuse_debug("DEBUG", DEBUG)
     read.refuse_weak_key("SECRET_KEY", SECRET_KEY)
+    for _former in SECRET_KEY_FALLBACKS:
+        read.refuse_weak_key("SECRET_KEY_FALLBACKS", _former)
 # No default that could reach production: a key that nobody knows and that the next start forgets.
 SECRET_KEY = SECRET_KEY or get_random_secret_key()
 ALLOWED_HOSTS: list[str] = read.hosts(
@@ -57,8 +59,14 @@ ALLOWED_HOSTS: list[str] = read.hosts(
     default=() if PRODUCTION_LIKE else ("127.0.0.1", "localhost", "[::1]"),
     strict=PRODUCTION_LIKE,
 )
-CSRF_TRUSTED_ORIGINS: list[str] = read.origins("CSRF_TRUSTED_ORIGINS")
-VAR_DIR = Path(read.text("SRVC_VAR") or BASE_DIR / "var")
+CSRF_TRUSTED_ORIGINS: list[str] = read.origins(
+    "CSRF_TRUSTED_ORIGINS", strict=ENVIRONMENT == environment.PRODUCTION
+)
+VAR_DIR = environment.variable_folder()
+# The launcher and gunicorn read these three by themselves; a wrong one is told with the others.
+read.listens("HOST")
+read.number("PORT", 8000, least=1, most=65_535)
+read.number("WEB_CONCURRENCY", 2, least=1, most=256)
 ROOT_URLCONF = "srvc.urls"
 WSGI_APPLICATION = "srvc.wsgi.application"
 
@@ -171,6 +179,9 @@ REPLICATION_URL: str = read.replication(
     "DATABASE_REPLICATION_URL",
     embedded_host=DATABASES["owner"]["HOST"] if EMBEDDED_POSTGRES else None,
     embedded_password=read.text("SRVC_REPLICATION_PASSWORD"),
+)
+read.administrator(
+    "DATABASE_ADMIN_URL", kept_in_file=environment_names.is_in_file("DATABASE_ADMIN_URL")
 )
 # Connections that one web process keeps, at most; 0 gives every thread its own (srvc/wsgi.py).
 DATABASE_POOL = read.number("DATABASE_POOL", 8, most=200)
@@ -287,7 +298,7 @@ LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 PASSWORD_RESET_TIMEOUT = 60 * 60 * 24  # seconds
 # Platform administrators see every account, so a password alone does not let them in.
-REQUIRE_TWO_FACTOR: bool = read.flag("REQUIRE_TWO_FACTOR", PRODUCTION_LIKE)
+REQUIRE_TWO_FACTOR: bool = read.flag("REQUIRE_TWO_FACTOR", PRODUCTION_LIKE, safe=True)
 OTP_TOTP_ISSUER = "SRVC" if ENVIRONMENT == environment.PRODUCTION else f"SRVC {ENVIRONMENT}"
 
 # Sign-in throttling: so many failures for an e-mail address from one network address, ten times as
@@ -313,7 +324,7 @@ AXES_VERBOSE = False
 
 # --- the web -----------------------------------------------------------------------------------
 
-HTTPS: bool = read.flag("HTTPS", PRODUCTION_LIKE)
+HTTPS: bool = read.flag("HTTPS", PRODUCTION_LIKE, safe=True)
 if ENVIRONMENT == environment.PRODUCTION and not HTTPS:
     read.report("unsafe", "HTTPS", "lets passwords cross the network in clear", "Remove HTTPS.")
 if PRODUCTION_LIKE and not read.text("TRUSTED_PROXIES"):
@@ -329,7 +340,7 @@ SECURE_SSL_REDIRECT = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
 SECURE_HSTS_SECONDS = read.number("HSTS_SECONDS", 31_536_000) if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = read.flag("HSTS_INCLUDE_SUBDOMAINS", True)
-SECURE_HSTS_PRELOAD = read.flag("HSTS_PRELOAD", False)
+SECURE_HSTS_PRELOAD = read.flag("HSTS_PRELOAD", False, safe=False)
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 # A __Host- cookie can't be set by a sibling domain or over plain HTTP.
@@ -363,7 +374,9 @@ if PRODUCTION_LIKE and not read.text("EMAIL_URL"):
     read.missing("EMAIL_URL", "Set EMAIL_URL=smtp+tls://LOGIN:PASSWORD@smtp.example.com:587.")
 if PRODUCTION_LIKE and not read.text("DEFAULT_FROM_EMAIL"):
     read.missing("DEFAULT_FROM_EMAIL", "Set DEFAULT_FROM_EMAIL=SRVC <srvc@example.com>.")
-_email = read.email("EMAIL_URL", default="consolemail://")
+_email = read.email(
+    "EMAIL_URL", default="consolemail://", strict=ENVIRONMENT == environment.PRODUCTION
+)
 EMAIL_BACKEND: str = _email.get("EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
 EMAIL_HOST: str = _email.get("EMAIL_HOST", "")
 EMAIL_PORT: int = _email.get("EMAIL_PORT", 587 if "EMAIL_USE_TLS" in _email else 25)
@@ -413,12 +426,13 @@ IMPORT_MAX_BYTES: int = read.number("IMPORT_MAX_MEGABYTES", 100, least=1, most=2
 
 # Public keys (age1…) that backups are encrypted to; files with secret ones that open them, where
 # they may be read; and what manifests are signed with. See docs/backups.md.
-BACKUP_AGE_RECIPIENTS: list[str] = read.items("BACKUP_AGE_RECIPIENTS")
-BACKUP_AGE_IDENTITY_FILES: list[str] = read.items("BACKUP_AGE_IDENTITY_FILES")
-BACKUP_SIGNING_KEY: str = read.text("BACKUP_SIGNING_KEY")
-BACKUP_SIGNING_KEY_FALLBACKS: list[str] = read.items("BACKUP_SIGNING_KEY_FALLBACKS")
-if PRODUCTION_LIKE and BACKUP_SIGNING_KEY:
-    read.refuse_weak_key("BACKUP_SIGNING_KEY", BACKUP_SIGNING_KEY)
+BACKUP_AGE_RECIPIENTS: list[str] = backup_keys.recipients(read)
+BACKUP_AGE_IDENTITY_FILES: list[str] = backup_keys.identity_files(read)
+BACKUP_SIGNING_KEY: str
+BACKUP_SIGNING_KEY_FALLBACKS: list[str]
+BACKUP_SIGNING_KEY, BACKUP_SIGNING_KEY_FALLBACKS = backup_keys.signing_keys(
+    read, strict=PRODUCTION_LIKE, secret_key=SECRET_KEY
+)
 
 # What is promised: when each kind is taken, how long it stays, how often one is proven, how much
 # work may be lost (rpo) and how long restoring may take (rto). ops/backups/plan.py reads it.
@@ -467,7 +481,7 @@ DBBACKUP_FILENAME_TEMPLATE = dbbackup_hooks.database_file
 DBBACKUP_MEDIA_FILENAME_TEMPLATE = dbbackup_hooks.media_file
 DBBACKUP_CLEANUP_KEEP_FILTER = dbbackup_hooks.keep
 DBBACKUP_GPG_RECIPIENT: list[str] | None = read.items("BACKUP_GPG_RECIPIENT") or None
-DBBACKUP_GPG_ALWAYS_TRUST: bool = read.flag("BACKUP_GPG_ALWAYS_TRUST", False)
+DBBACKUP_GPG_ALWAYS_TRUST: bool = read.flag("BACKUP_GPG_ALWAYS_TRUST", False, safe=False)
 # A chain of incremental backups is restored from its base on: so many links and days at most.
 BACKUP_CHAIN_LINKS: int = read.number("BACKUP_CHAIN_LINKS", 24, least=1, most=1_000)
 BACKUP_CHAIN_DAYS: int = read.number("BACKUP_CHAIN_DAYS", 7, least=1, most=3_650)
@@ -511,7 +525,7 @@ RECOVERY_KEEPS_TRIGGERS = [
 # The database that a restore replaced is kept so long under a name of its own.
 RESTORE_KEEP_DAYS: int = read.number("RESTORE_KEEP_DAYS", 7, least=0, most=365)
 # Whether restores, recoveries and imports of accounts wait for a second administrator's approval.
-RESTORE_TWO_PERSONS: bool = read.flag("RESTORE_TWO_PERSONS", False)
+RESTORE_TWO_PERSONS: bool = read.flag("RESTORE_TWO_PERSONS", False, safe=True)
 # Asked for a moment that is not in the WAL archive yet, the server closes its segment, and the
 # receiver is given so long to store it.
 RESTORE_WAL_WAIT_SECONDS: int = read.number("RESTORE_WAL_WAIT_SECONDS", 30, least=0, most=3_600)

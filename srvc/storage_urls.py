@@ -8,6 +8,8 @@ Secrets are never part of the address: it is shown in lists, messages and proces
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from srvc.configuration import Configuration
 FOLDER_BACKEND = "django.core.files.storage.FileSystemStorage"
 S3_BACKEND = "ops.backups.s3.S3Backups"
 _S3_OPTIONS = ("endpoint", "region", "part", "addressing")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 # An object has 10,000 parts at most; what is sent and what is read next are both in memory.
 _PARTS = (8, 512)  # megabytes
 
@@ -48,8 +51,9 @@ def backup_storages(read: Configuration, folder: Path) -> dict[str, dict[str, An
 
     `folder` is where backups go when nobody says otherwise. What is wrong is reported to `read`.
     """
-    primary = _storage(read, PRIMARY) or folder_storage(folder)
-    second = _storage(read, COPY)
+    served = tuple(folder.with_name(name) for name in ("static", "media"))
+    primary = _storage(read, PRIMARY, served) or folder_storage(folder)
+    second = _storage(read, COPY, served)
     if second is None:
         return {"dbbackup": primary}
     if _overlap(primary, second):
@@ -75,12 +79,19 @@ def folder_storage(folder: Path) -> dict[str, Any]:
     }
 
 
-def _storage(read: Configuration, variables: Variables) -> dict[str, Any] | None:
+def _storage(
+    read: Configuration, variables: Variables, served: tuple[Path, ...]
+) -> dict[str, Any] | None:
     value = read.text(variables.storage)
+    if not value.startswith("s3://"):
+        for key in (variables.access_key, variables.secret_key):
+            if read.text(key):
+                wrong = f"is set, and {variables.storage} names no bucket that it would open"
+                read.report("invalid", key, wrong, f"Remove it. Or: {variables.fix}")
     if not value:
         return None
     if value.startswith("/"):
-        return folder_storage(Path(value))
+        return _folder(read, variables, Path(value), served)
     if value.startswith("s3://"):
         return _s3(read, variables, value)
     read.report(
@@ -90,6 +101,19 @@ def _storage(read: Configuration, variables: Variables) -> dict[str, Any] | None
         variables.fix,
     )
     return None
+
+
+def _folder(
+    read: Configuration, variables: Variables, folder: Path, served: tuple[Path, ...]
+) -> dict[str, Any] | None:
+    if any(folder.is_relative_to(each) or each.is_relative_to(folder) for each in served):
+        wrong = "holds, or lies in, a folder of files that the site serves"
+        read.report("unsafe", variables.storage, wrong, variables.fix)
+        return None
+    if os.path.exists(folder) and not os.path.isdir(folder):  # noqa: PTH110, PTH112 (never raise)
+        read.report("invalid", variables.storage, "is no folder", variables.fix)
+        return None
+    return folder_storage(folder)
 
 
 def _s3(read: Configuration, variables: Variables, value: str) -> dict[str, Any] | None:
@@ -134,6 +158,8 @@ def _wrong_s3(bucket: str, given: dict[str, str]) -> str:
     """Say what is wrong with an address, or nothing."""
     if not bucket:
         return "names no bucket"
+    if not _BUCKET.fullmatch(bucket):
+        return "names a bucket as none can be called"
     if unknown := sorted(set(given) - set(_S3_OPTIONS)):
         return f"has an option that is none ({', '.join(unknown)}; there are {_choices()})"
     endpoint = urlsplit(given.get("endpoint", "https://aws"))

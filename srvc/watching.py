@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from email.utils import parseaddr
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -17,7 +16,7 @@ from django.http.request import validate_host
 from ops.health.addresses import wrong_address
 from ops.health.errors import HealthError
 from ops.health.quiet import QuietHours
-from srvc.configuration import Configuration
+from srvc.configuration import Configuration, is_email_address
 from srvc.launch import address
 from srvc.launch.errors import LaunchError
 
@@ -75,7 +74,7 @@ def _wrong_site_address(value: str, hosts: Sequence[str], *, https: bool) -> str
 def recipients(read: Configuration) -> list[str]:
     """Return the e-mail addresses that are told about findings."""
     found = read.items("HEALTH_NOTIFY_EMAILS")
-    if all("@" in parseaddr(each)[1] and "\n" not in each for each in found):
+    if all(is_email_address(each) for each in found):
         return found
     read.report(
         "invalid",

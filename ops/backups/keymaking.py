@@ -53,6 +53,20 @@ def public_keys(file: Path) -> list[str]:
         raise BackupError(f"{file} is no age identity file. Nothing was done.") from None
 
 
+def is_public_key(text: str) -> bool:
+    """Tell whether backups can be encrypted to this: an age recipient (age1…)."""
+    try:
+        pyrage.x25519.Recipient.from_str(text)
+    except pyrage.RecipientError:
+        return False
+    return True
+
+
+def is_secret(text: str) -> bool:
+    """Tell whether this is, or begins like, an age identity: no message may repeat it."""
+    return "AGE-SECRET-KEY-" in text.upper()
+
+
 def _write_once(file: Path, text: str) -> None:
     aside = file.with_name(f".{file.name}.{os.getpid()}.aside")
     handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)

@@ -16,6 +16,7 @@ import pyrage
 from django.conf import settings
 
 from ops.backups.errors import BackupError, KeyMissingError
+from ops.backups.keymaking import is_secret
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ def age_recipient(text: str) -> Any:
     try:
         return pyrage.x25519.Recipient.from_str(text)
     except pyrage.RecipientError:
+        shown = "A secret key" if is_secret(text) else repr(text)
         raise BackupError(
-            f"{text!r} in BACKUP_AGE_RECIPIENTS is no age recipient (age1…). Nothing was taken. "
+            f"{shown} in BACKUP_AGE_RECIPIENTS is no age recipient (age1…). Nothing was taken. "
             "`manage.py backupkeys` shows the right ones."
         ) from None
 

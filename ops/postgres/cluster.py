@@ -22,13 +22,14 @@ def binaries(account: Account | None) -> Path:
             "The PostgreSQL that ships with SRVC is not installed. No data was touched. "
             "Run `make run`, which installs it, or set DATABASE_URL and DATABASE_OWNER_URL."
         )
-    if account is None or account.may_run(shipped / "postgres"):
+    if account is None or _may_run(account, shipped):
         return shipped
     copy = SYSTEM_HOME / f"postgresql-{tools.major_of(shipped / 'postgres')}"
-    reachable = copy / "bin"
-    if not _same_programs(shipped, reachable):
-        _copy(shipped.parent, copy)
-    if not account.may_run(reachable / "postgres"):
+    base, parts = tools.shipped_parts(shipped)
+    reachable = copy / shipped.relative_to(base)
+    if not (_same_programs(shipped, reachable) and _may_run(account, reachable)):
+        _copy(base, parts, copy)
+    if not _may_run(account, reachable):
         raise ServerError(
             f"User {account.name} cannot run PostgreSQL's programs, neither in {shipped} nor in "
             f"{reachable}. No data was touched. Run this as an ordinary user."
@@ -164,11 +165,17 @@ def _same_programs(shipped: Path, copy: Path) -> bool:
         return False
 
 
-def _copy(source: Path, target: Path) -> None:
+def _may_run(account: Account, programs: Path) -> bool:
+    # The server needs no library of the wheel's, the programs that ask it something do.
+    return account.may_run(programs / "postgres") and account.may_run(programs / "psql")
+
+
+def _copy(base: Path, parts: list[Path], target: Path) -> None:
     files.make_parents(target.parent)
     aside = target.with_name(f"{target.name}-partial")
     shutil.rmtree(aside, ignore_errors=True)
-    shutil.copytree(source, aside, symlinks=True)
+    for part in parts:
+        shutil.copytree(base / part, aside / part, symlinks=True)
     for path in (aside, *aside.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

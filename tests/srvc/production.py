@@ -30,7 +30,7 @@ COMPLETE = {
 
 def python(*arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
     """Run Python in the complete environment, with some variables changed or (None) left out."""
-    wanted = COMPLETE | variables | {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "ignore"}
+    wanted = {"PYTHONWARNINGS": "ignore"} | COMPLETE | variables | {"PATH": os.environ["PATH"]}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=BASE_DIR,

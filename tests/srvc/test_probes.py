@@ -1,14 +1,16 @@
 """/healthz and /readyz: cheap, silent about details, before every other middleware."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command
 from django.db import connection, connections
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
+from pytest_django import Settings
 
-from srvc import probes
+from srvc import probes, static_files
 from srvc.probes import ProbeMiddleware
 
 
@@ -64,6 +66,20 @@ def test_readyz_names_migrations_that_are_not_applied(
     with connections["owner"].cursor() as cursor:
         cursor.execute("ALTER TABLE django_migrations RENAME TO elsewhere")
     assert probe("/readyz").content == b'{"status": "failing", "failing": ["migrations"]}'
+
+
+@pytest.mark.django_db
+def test_readyz_names_static_files_that_are_not_collected(
+    probe: Callable[[str], HttpResponse], settings: Settings, tmp_path: Path
+) -> None:
+    settings.STATIC_ROOT = tmp_path
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}
+    }
+    answer = probe("/readyz")
+    assert answer.status_code == 503
+    assert answer.content == b'{"status": "failing", "failing": ["static files"]}'
+    assert static_files.problem() != ""
 
 
 def test_readyz_looks_once_a_second_however_often_it_is_asked(

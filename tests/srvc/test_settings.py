@@ -21,10 +21,20 @@ def reading(**variables: str) -> Configuration:
     return Configuration(env, [])
 
 
-def test_production_with_a_complete_environment_passes_every_deployment_check() -> None:
-    done = python("manage.py", "check", "--deploy", "--fail-level", "WARNING")
+def test_production_with_a_complete_environment_passes_every_deployment_check(
+    tmp_path: Path,
+) -> None:
+    checked = ("manage.py", "check", "--deploy", "--fail-level", "WARNING")
+    lacking = python(*checked, SRVC_VAR=str(tmp_path))
+    assert (lacking.returncode, lacking.stderr.count("srvc.E008")) == (1, 1)
+    assert python("manage.py", "collectstatic", "--noinput", SRVC_VAR=str(tmp_path)).returncode == 0
+    done = python(*checked, SRVC_VAR=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "System check identified no issues (2 silenced).\n"
+    # A file of the source that an earlier version did not have.
+    manifest = tmp_path / "static" / "staticfiles.json"
+    manifest.write_text(manifest.read_text().replace('"srvc/favicon.svg"', '"srvc/former.svg"'))
+    assert "srvc/favicon.svg" in python(*checked, SRVC_VAR=str(tmp_path)).stderr
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from django.db import OperationalError, connections
 from psycopg.conninfo import conninfo_to_dict
 
 from ops.errors import OpsError
-from ops.management.edge import mention_environment
+from ops.management.edge import mention_environment, require_settings
 from ops.postgres import roles
 from ops.postgres.embedded import EmbeddedServer
 from ops.postgres.endpoint import Endpoint
@@ -46,6 +46,7 @@ class Command(BaseCommand):
                 f"These are the settings of {settings.ENVIRONMENT}, not of {wanted}. Nothing was "
                 f"changed. Run: manage.py provision {wanted}"
             )
+        require_settings("DATABASE_")
         database = str(settings.DATABASES["default"]["NAME"])
         try:
             if options["sql"]:

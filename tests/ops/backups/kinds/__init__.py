@@ -26,8 +26,8 @@ KINDS: tuple[Kind, ...] = (
 )
 
 _BEFORE_ROWS = "pg_restore makes it before the rows are in when it works by several sessions"
-# Proven, and not restorable while verifying and restoring go by two roads: kind and reason. One line
-# less here, and the kind is in the corpus again.
+# Proven, and not restorable while verifying and restoring go by two roads: kind and reason. One
+# line less here, and the kind is in the corpus again.
 WAITING = {
     "extension_in_a_schema_of_its_own": "restore makes every extension in public, before schemas",
     "domain_check_not_valid": _BEFORE_ROWS,
