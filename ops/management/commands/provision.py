@@ -40,12 +40,6 @@ class Command(BaseCommand):
         parser.add_argument("--sql", action="store_true", help="print the SQL and change nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        wanted = options["environment"]
-        if wanted and wanted != settings.ENVIRONMENT:
-            raise CommandError(
-                f"These are the settings of {settings.ENVIRONMENT}, not of {wanted}. Nothing was "
-                f"changed. Run: manage.py provision {wanted}"
-            )
         require_settings("DATABASE_")
         database = str(settings.DATABASES["default"]["NAME"])
         try:
