@@ -12,6 +12,7 @@ from pathlib import Path
 import pyrage
 
 from ops.backups.errors import BackupError
+from ops.postgres.files import sync_folder
 
 
 def make_identity(file: Path) -> str:
@@ -79,8 +80,4 @@ def _write_once(file: Path, text: str) -> None:
         file.hardlink_to(aside)
     finally:
         aside.unlink(missing_ok=True)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(file.parent)

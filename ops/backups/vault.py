@@ -21,6 +21,7 @@ from django.core.files.storage import FileSystemStorage, Storage, storages
 
 from ops.backups.errors import MissingObjectError, StorageError
 from ops.backups.manifest import StoredObject
+from ops.postgres.files import sync_folder
 
 # Where objects are until they are whole, in a storage that is a folder.
 UNFINISHED = "unfinished"
@@ -251,7 +252,7 @@ class Vault:
             os.close(handle)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         aside.rename(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     @contextmanager
     def _told(self, name: str) -> Iterator[None]:
@@ -328,11 +329,3 @@ def _last(name: str) -> str:
 
 def _private(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -33,7 +33,7 @@ def make_folder(folder: Path, account: Account | None) -> None:
 
 
 def write_aside(path: Path, text: str, account: Account | None) -> None:
-    """Write a private file beside its place, flush it to disk and rename it into place."""
+    """Write a private file aside, flush it, rename it into place and flush the folder."""
     aside = path.with_name(f"{path.name}.new")
     aside.unlink(missing_ok=True)
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -44,6 +44,16 @@ def write_aside(path: Path, text: str, account: Account | None) -> None:
         if account:
             os.fchown(file.fileno(), account.uid, account.gid)
     aside.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder to disk: a new name in it survives a power cut only then (fsync(2))."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

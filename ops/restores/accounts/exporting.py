@@ -23,6 +23,7 @@ from ops.backups import keys
 from ops.backups.pinned import pin
 from ops.models import Run, RunKind
 from ops.postgres.endpoint import Connection, Endpoint
+from ops.postgres.files import sync_folder
 from ops.progress import Counter, Progress, Several
 from ops.restores.accounts import kept
 from ops.restores.accounts.archive import Archive
@@ -191,11 +192,7 @@ def _written_aside(path: Path) -> Iterator[IO[bytes]]:
                 os.link(aside, path)  # unlike a rename it never replaces
             finally:
                 aside.unlink(missing_ok=True)
-        handle = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(path.parent)
     except OSError as error:
         raise RefusedError(
             f"{path} can't be written: {error.strerror}. No archive was left. Name a file in a "

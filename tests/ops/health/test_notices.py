@@ -223,6 +223,18 @@ def test_a_try_that_fails_is_repeated_with_growing_pauses_and_given_up(
     assert patient.found(notices_undelivered) == {}
 
 
+def test_an_end_waits_until_its_beginning_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as away:
+        away.setattr(channels, "get_connection", RefusingBackend)
+        see(NOON, full())
+        notices.deliver(NOON)
+    see(NOON + MINUTE / 4)  # it is over before the next try
+    assert Notice.objects.filter(state="waiting").count() == 2
+    assert told(NOON + MINUTE / 2) == []
+    assert len(told(NOON + MINUTE)) == 1  # both in one message
+    assert {each.state for each in Notice.objects.all()} == {"sent"}
+
+
 def test_a_mail_of_which_nobody_knows_whether_it_went_out_is_not_sent_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -12,6 +12,7 @@ from ops.restores.errors import ConflictError, RefusedError
 from ops.restores.partial.recover import ask_for_undo_recovery, undo_recovery
 from ops.rls.router import as_owner_by_default
 from ops.rls.session import acting_as
+from tests.harness import database
 from tests.ops.backups.conftest import ASKER
 from tests.ops.restores.between import Between, Business, cloned, make_books
 
@@ -208,3 +209,25 @@ def test_a_customer_of_another_account_is_refused(books: Books) -> None:
         between.recover(
             subject="customer", keys=(str(first.customer.pk),), account=second.owner.email
         )
+
+
+@pytest.mark.parametrize(("step", "last", "following"), [(1, 5, 6), (-1, -5, -6)])
+def test_a_sequence_goes_on_past_the_rows_that_came_back(
+    step: int, last: int, following: int, fresh_database: str
+) -> None:
+    with database.connect(fresh_database) as connection:
+        connection.execute("SET ROLE srvc_owner")
+        connection.execute(f"CREATE SEQUENCE steps INCREMENT {step}")
+        connection.execute(
+            "CREATE TABLE stepping (id bigint PRIMARY KEY DEFAULT nextval('steps'), x int)"
+        )
+        connection.execute("ALTER SEQUENCE steps OWNED BY stepping.id")
+        connection.execute("INSERT INTO stepping (x) SELECT generate_series(1, 5)")
+    with cloned(fresh_database) as between, as_owner_by_default():
+        between.execute("DELETE FROM stepping; ALTER SEQUENCE steps RESTART", ignoring=False)
+        between.execute("INSERT INTO stepping (id, x) VALUES (nextval('steps'), 1)", ignoring=False)
+        recovery = between.recover(tables=("stepping",))
+        assert recovery.state == RecoveryState.APPLIED
+        ids = between.rows(f"SELECT id FROM stepping ORDER BY id * {step}")
+        assert [each for (each,) in ids] == list(range(step, last + step, step))
+        assert between.rows("SELECT nextval('steps')") == [(following,)]
