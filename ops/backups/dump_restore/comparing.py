@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ops.backups.comparison import Difference, compare
 from ops.backups.dump_restore.extensions import SCHEMAS_DETAIL, extension_schemas
@@ -101,7 +102,7 @@ class Restored:
     # Whose position a dump of some tables brings; None: of all that were proven.
     sequences: frozenset[tuple[str, str]] | None = None
 
-    @property
+    @cached_property
     def expected(self) -> Proof:
         """What the manifest proves."""
         assert self.manifest.proof is not None  # looked at before anything was restored

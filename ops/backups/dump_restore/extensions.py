@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from ops.backups.dump_restore.errors import ExtensionError
+from ops.backups.fingerprint import extensions
 from ops.postgres.endpoint import Connection, Endpoint
 from ops.postgres.errors import one_line
 from ops.postgres.roles import OUR_EXTENSIONS
@@ -59,10 +60,15 @@ def make_extensions(
     """
     notes = []
     with closing(owner.connect()) as connection:
-        there = extension_schemas(connection)
+        there, installed = extension_schemas(connection), extensions(connection)
         versions = _versions(connection)
     for each in wanted:
         if there.get(each.name) in {each.schema, _OWN}:
+            if each.version and installed[each.name] != each.version:
+                notes.append(
+                    f"The extension {each.name} is of version {installed[each.name]}, as the "
+                    f"template has it; it was {each.version}."
+                )
             continue
         version = each.version if each.version in versions.get(each.name, set()) else ""
         statements = list(_statements(each, version, exists=each.name in there))
