@@ -19,7 +19,7 @@ from ops.errors import OpsError
 from ops.postgres import server
 from ops.postgres.endpoint import Connection, Endpoint
 from ops.postgres.errors import ServerError, one_line
-from ops.postgres.roles import template_of
+from ops.postgres.roles import MAINTENANCE_DATABASE, template_of
 from ops.restores.complete.administrator import administrator
 from ops.restores.errors import RestoreError
 
@@ -81,10 +81,10 @@ def _drop(session: Connection, beside: Endpoint) -> str:
     try:
         try:
             server.drop_database(session, name, end_sessions=True)
-        except psycopg.errors.ObjectInUse:
-            # A subscription in it, which a migration or a hand may have made.
-            _drop_subscriptions(session, beside)
-            server.drop_database(session, name, end_sessions=True)
+        except psycopg.Error:
+            # A subscription in it, which a migration or a hand may have made; or a session of the
+            # administrator's, who restored it, and which only a superuser may end.
+            _drop_thoroughly(session, beside, administrator())
     except (psycopg.Error, ServerError) as error:
         return (
             f"The database {name}, which was made for it, could not be dropped: "
@@ -93,16 +93,25 @@ def _drop(session: Connection, beside: Endpoint) -> str:
     return ""
 
 
-def _drop_subscriptions(session: Connection, beside: Endpoint) -> None:
-    """Drop what keeps a database from being dropped; slots on other servers stay as they are."""
+def _drop_thoroughly(session: Connection, beside: Endpoint, admin: Endpoint | None) -> None:
+    """Drop a database with its subscriptions; slots on other servers stay as they are."""
     rows = session.execute(
         "SELECT s.subname::text FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid"
         " WHERE d.datname = %s",
         [beside.database],
     ).fetchall()
-    admin = administrator()
-    with closing((admin.at(beside.database) if admin else beside).connect()) as connection:
-        for subscription in (sql.Identifier(name) for (name,) in rows):
+    if rows:
+        _drop_subscriptions(admin.at(beside.database) if admin else beside, rows)
+    if admin is None:
+        server.drop_database(session, beside.database, end_sessions=True)
+        return
+    with closing(admin.at(MAINTENANCE_DATABASE).connect()) as connection:
+        server.drop_database(connection, beside.database, end_sessions=True)
+
+
+def _drop_subscriptions(place: Endpoint, names: list[tuple[str]]) -> None:
+    with closing(place.connect()) as connection:
+        for subscription in (sql.Identifier(name) for (name,) in names):
             for statement in (
                 "ALTER SUBSCRIPTION {} DISABLE",
                 "ALTER SUBSCRIPTION {} SET (slot_name = NONE)",
