@@ -21,7 +21,7 @@ from ops.postgres.roles import OUR_EXTENSIONS
 
 # In a manifest's details; absent from older ones.
 DETAIL = "needs_administrator"
-LEFT_OUT_DETAIL = "left_out"
+LEFT_OUT_DETAIL = "left_out"  # what is in the database, and no restore of its dump brings back
 _SHOWN = 5  # objects named in a sentence
 
 
@@ -43,8 +43,6 @@ def restore_details(connection: Connection, login: str) -> dict[str, Any]:
     found: dict[str, Any] = {SCHEMAS_DETAIL: extension_schemas(connection)}
     if needs := administrator_needs(connection, login):
         found[DETAIL] = as_json(needs)
-    if left_out := _subscriptions(connection):
-        found[LEFT_OUT_DETAIL] = left_out
     return found
 
 
@@ -106,12 +104,3 @@ def administrator_needs(connection: Connection, login: str) -> list[Need]:
     for reason, described in connection.execute(QUERY.encode(), values).fetchall():
         found.setdefault(reason, []).append(described)
     return [Need(reason, tuple(objects)) for reason, objects in found.items()]
-
-
-def _subscriptions(connection: Connection) -> list[str]:
-    rows = connection.execute(
-        "SELECT 'subscription ' || quote_ident(subname) FROM pg_catalog.pg_subscription"
-        " WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database"
-        "  WHERE datname = current_database()) ORDER BY 1"
-    )
-    return [str(name) for (name,) in rows.fetchall()]

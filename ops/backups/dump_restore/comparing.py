@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ops.backups.comparison import Difference, compare
-from ops.backups.dump_restore.extensions import SCHEMAS_DETAIL, extension_schemas
 from ops.backups.fingerprint import Fingerprint, extensions, fingerprint, roles
 from ops.backups.lock import KEPT_ALIVE
 from ops.backups.logical import describe
@@ -21,11 +20,12 @@ from ops.backups.selection import LARGE_OBJECTS, Table, all_tables
 from ops.backups.watch import watched
 from ops.models import BackupKind
 from ops.postgres.endpoint import Connection, Endpoint
+from ops.postgres.roles import OUR_EXTENSIONS
 from ops.progress import CancelledError, Progress
 
 SHOWN = 20  # differences listed
-# No restore makes a subscription again: the manifest names those that were there.
-_LEFT_OUT = ("subscription ",)
+# Provisioning's template brings these, whether the dump has them or not.
+_PROVIDED = frozenset(f"extension {name}" for name in OUR_EXTENSIONS)
 
 
 @dataclass(frozen=True)
@@ -170,10 +170,15 @@ class Restored:
         """Return what differs of definitions and of what no dump brings, in sentences."""
         differences: list[str] = []
         if self.manifest.kind != BackupKind.TABLES:  # which are no whole database
-            before = _restorable(self.expected.fingerprint)
+            before = self.expected.fingerprint
+            brought = {
+                key: value
+                for key, value in found.objects.items()
+                if key in before.objects or key not in _PROVIDED
+            }
+            after = replace(found, objects=brought)
             differences += map(
-                str,
-                compare(Proof([], [], before), Proof([], [], _restorable(found)), sequences=False),
+                str, compare(Proof([], [], before), Proof([], [], after), sequences=False)
             )
         with closing(self.place.connect()) as connection:
             differences += _others(connection, self.manifest)
@@ -195,12 +200,6 @@ def listed(differences: Sequence[str]) -> str:
     return f"{' '.join(differences[:SHOWN])}{more}"
 
 
-def _restorable(found: Fingerprint) -> Fingerprint:
-    return Fingerprint(
-        {key: value for key, value in found.objects.items() if not key.startswith(_LEFT_OUT)}
-    )
-
-
 def _compared(found: Proof) -> Compared:
     return Compared(
         len(found.tables),
@@ -217,12 +216,8 @@ def _others(connection: Connection, manifest: Manifest) -> Iterator[str]:
         yield f"The role {name} is missing."
     for name in sorted(roles(connection).keys() - manifest.roles.keys() - {"postgres"}):
         yield f"The role {name} is named in it and not in its manifest."
-    there, schemas = extensions(connection), extension_schemas(connection)
-    for name in sorted(manifest.extensions.keys() - there.keys()):
+    for name in sorted(manifest.extensions.keys() - extensions(connection).keys()):
         yield f"The extension {name} is missing."
-    for name, schema in manifest.details.get(SCHEMAS_DETAIL, {}).items():
-        if schemas.get(name, schema) != schema:
-            yield f"The extension {name} is in the schema {schemas[name]} instead of {schema}."
     if manifest.kind in {BackupKind.FULL, BackupKind.DATA}:
         found: list[str] = describe(connection)["migrations"]
         if found != manifest.migrations:
