@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ops.backups import deep
 from ops.backups.comparison import compare
+from ops.backups.dump_restore import comparing
 from ops.backups.fingerprint import definitions
 from ops.backups.verify import ask_for_verification, verify_backup
 from ops.models import Backup, BackupState, RestoreState
@@ -68,7 +68,7 @@ def test_the_fingerprint_sees_a_change_of_every_kind(corpus: Corpus) -> None:
 def test_every_kind_is_proven_and_restored_equal(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deep, "SHOWN", 10_000)
+    monkeypatch.setattr(comparing, "SHOWN", 10_000)
     taken = corpus.backups.take()
 
     verify_backup(ask_for_verification(taken, by=ASKER, deep=True))

@@ -17,7 +17,7 @@ from ops.postgres import roles
 from ops.rls.router import as_owner_by_default
 from tests.harness import database, run
 from tests.ops.backups.conftest import SIGNING_KEY, Backups
-from tests.ops.backups.kinds import KINDS, WAITING, Kind
+from tests.ops.backups.kinds import KINDS, Kind
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,7 @@ def loaded(label: str, *, refused: bool) -> Iterator[Corpus]:
         backups = stack.enter_context(_installed(name))
         with database.connect(name) as connection:
             major = connection.info.server_version // 10_000
-        kinds = [
-            each
-            for each in KINDS
-            if each.since <= major and bool(each.refused) == refused and each.name not in WAITING
-        ]
+        kinds = [each for each in KINDS if each.since <= major and bool(each.refused) == refused]
         made, unmade = _made(name, kinds, by_owner=not refused)
         yield Corpus(backups, tuple(made), unmade)
 
