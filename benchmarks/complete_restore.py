@@ -124,10 +124,10 @@ def _ours(backup: Backup, folder: Path, told: list[str]) -> float:
 
 
 def _theirs(plain: Path) -> float:
+    from ops.backups.dump_restore.contents import STEPS, contents_of
     from ops.postgres import server
     from ops.postgres.endpoint import Endpoint
     from ops.postgres.roles import MAINTENANCE_DATABASE, template_of
-    from ops.restores.complete.beside import list_wanted
     from ops.runs import OWNER
 
     live = Endpoint.of(OWNER)
@@ -137,7 +137,7 @@ def _theirs(plain: Path) -> float:
         server.create_from_template(
             session, "bench_theirs", template_of(live.database), owner=live.user
         )
-        wanted, _ = list_wanted(program, plain, ("everything",))
+        wanted, _ = contents_of(program, plain).use_list(STEPS)
         subprocess.run(
             [
                 program, *live.at("bench_theirs").arguments(), "--exit-on-error",

@@ -1,4 +1,4 @@
-"""The proof of a backup: restored into a scratch server, every number of its manifest compared.
+"""The proof of a backup: brought back on a scratch server by the restore procedure, and compared.
 
 Rows without definitions (data only, some tables) are restored into the schema of the newest backup
 that has their very fingerprint: a data-only backup is worth what such a backup beside it is worth,
@@ -9,38 +9,43 @@ what a restore replaces.
 from __future__ import annotations
 
 import secrets
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-from ops.backups.comparison import Difference, compare
-from ops.backups.errors import BackupError, CannotProveError, DisprovenError
-from ops.backups.fingerprint import (
-    Fingerprint,
-    database_properties,
-    extensions,
-    fingerprint,
-    roles,
+from ops.backups.dump_restore.administrator_needs import restore_limits
+from ops.backups.dump_restore.comparing import Compared, Restored, listed
+from ops.backups.dump_restore.errors import LoadError, TooNewError
+from ops.backups.dump_restore.procedure import Dump, Target, restore_dump
+from ops.backups.errors import (
+    BackupError,
+    CannotProveError,
+    DamagedError,
+    DisprovenError,
+    KeyMissingError,
+    MissingObjectError,
 )
-from ops.backups.inspection import Inspection, read_manifest
+from ops.backups.fingerprint import database_properties
+from ops.backups.inspection import Inspection, read_manifest, receive_from
 from ops.backups.manifest import Manifest
-from ops.backups.pinned import Connection
 from ops.backups.proof import Proof, TableProof
-from ops.backups.proving import sequence_proofs, table_proofs
 from ops.backups.recreate import LOCALE, create_database, create_roles, set_properties
-from ops.backups.restoring import fill
 from ops.backups.scratch import FACTOR, Scratch, scratch
-from ops.backups.selection import LARGE_OBJECTS, all_tables
+from ops.backups.scratch_target import scratch_target
 from ops.backups.vault import Vault
 from ops.models import Backup, BackupKind
 from ops.models.backups import LOGICAL
-from ops.postgres.errors import ToolError, one_line
+from ops.postgres.endpoint import Endpoint
+from ops.postgres.errors import ServerError, ToolError, one_line
 from ops.progress import CancelledError, Progress
 
-SHOWN = 20  # differences listed
+JOBS = 2  # sessions, as a restore has them by itself
 
 
 def prove(
@@ -61,32 +66,30 @@ def prove(
         raise CannotProveError(
             f"A {manifest.kind} backup says nothing that a restore could be held against."
         )
-    expected = Proof.from_json(manifest.proof)
-    with restored(manifest, vault, progress, server=server) as place, said_plainly(manifest):
-        found = replace(
-            rows_found(place, expected, progress), fingerprint=definitions_found(place, expected)
-        )
-        differences = [str(each) for each in differences_of(seen, expected, found)]
+    with restored(seen, vault, progress, server=server) as place, said_plainly(manifest):
+        compared, differences = place.restored.compare(progress, jobs=JOBS)
         differences += set_up_differs(place)
     if differences:
         raise disproven(differences)
     return (
         f"Restored{''.join(f' {note}' for note in place.notes)} and equal: "
-        f"{_told_size(manifest, found)}."
+        f"{_told_size(manifest, compared)}.{told_limits(manifest)}"
     )
+
+
+def told_limits(manifest: Manifest) -> str:
+    """Return what a restore of a backup takes besides, in sentences that begin with a blank."""
+    return "".join(f" {sentence}" for sentence in restore_limits(manifest.details))
 
 
 def disproven(differences: Sequence[str]) -> DisprovenError:
     """Return the error that lists what a restore differs in, not all of it when that is a lot."""
-    more = f" And {len(differences) - SHOWN:,} more." if len(differences) > SHOWN else ""
-    return DisprovenError(
-        f"Restored, it is not what its manifest says. {' '.join(differences[:SHOWN])}{more}"
-    )
+    return DisprovenError(f"Restored, it is not what its manifest says. {listed(differences)}")
 
 
-def _told_size(manifest: Manifest, found: Proof) -> str:
-    rows = f"{len(found.tables):,} tables, {sum(each.rows for each in found.tables):,} rows"
-    definitions = f"{len(found.fingerprint.objects):,} definitions"
+def _told_size(manifest: Manifest, found: Compared) -> str:
+    rows = f"{found.tables:,} tables, {found.rows:,} rows"
+    definitions = f"{found.definitions:,} definitions"
     if manifest.kind == BackupKind.SCHEMA:
         return definitions
     return rows if manifest.kind == BackupKind.TABLES else f"{rows}, {definitions}"
@@ -103,32 +106,38 @@ class RestoredDump:
     database: str
     manifest: Manifest
     notes: list[str]  # what is not as it was, in half a sentence each
+    restored: Restored
 
 
 @contextmanager
 def restored(
-    manifest: Manifest, vault: Vault, progress: Progress, *, server: Scratch | None = None
+    seen: Inspection, vault: Vault, progress: Progress, *, server: Scratch | None = None
 ) -> Iterator[RestoredDump]:
-    """Restore a dump into a scratch server: the given one, or one that is made for it.
+    """Restore a dump on a scratch server: the given one, or one that is made for it.
 
     Raises DisprovenError, CannotProveError, what receive() raises, and BackupError when the disk
     is too small.
     """
+    manifest = seen.manifest
     schema = None
     if manifest.kind in {BackupKind.DATA, BackupKind.TABLES} and manifest.proof is not None:
         schema = schema_of(manifest, Proof.from_json(manifest.proof))
+    definitions = schema[0] if schema else manifest
     with ExitStack() as stack:
         server = server or stack.enter_context(scratch())
         raw = manifest.archive.raw_size + (schema[0].archive.raw_size if schema else 0)
-        server.require_room(int(raw * FACTOR))
+        server.require_room(int(raw * (1 + FACTOR)))  # the dump itself is on the disk, too
         with said_plainly(manifest):
             progress.phase("starting a scratch server")
             _require_extensions(server, manifest)
             database, notes = stack.enter_context(_database(server, manifest))
-            fill(server, database, manifest, vault, schema, progress)
+            target = scratch_target(server, database, definitions)
+            login = _restore(server, target, seen, vault, schema, progress)
         if schema:
             notes.append(f"into the schema of {schema[0].name}")
-        yield RestoredDump(server, database, manifest, notes)
+        yield RestoredDump(
+            server, database, manifest, notes, Restored(login, manifest, seen.sequences)
+        )
 
 
 @contextmanager
@@ -163,7 +172,7 @@ def said_plainly(manifest: Manifest) -> Iterator[None]:
     """A scratch server that fails says nothing about the backup."""
     try:
         yield
-    except psycopg.Error as error:
+    except (psycopg.Error, ServerError) as error:
         raise CannotProveError(
             f"{manifest.name} could not be proven: the scratch server failed ({one_line(error)})."
         ) from error
@@ -191,72 +200,81 @@ def schema_of(manifest: Manifest, proof: Proof) -> tuple[Manifest, Vault]:
     )
 
 
+# --- restoring ---------------------------------------------------------------------------------
+
+
+def _restore(
+    server: Scratch,
+    target: Target,
+    seen: Inspection,
+    vault: Vault,
+    schema: tuple[Manifest, Vault] | None,
+    progress: Progress,
+) -> Endpoint:
+    """Bring a dump back as a restore would; return the login that did."""
+    manifest = seen.manifest
+    with _fetched(server, manifest, vault, progress) as dump, ExitStack() as stack:
+        other = None
+        if schema is not None:
+            try:
+                other = stack.enter_context(_fetched(server, *schema, progress))
+            except (DamagedError, KeyMissingError, MissingObjectError) as error:
+                raise CannotProveError(
+                    f"It could not be proven: the schema it needs could not be restored from "
+                    f"{schema[0].name}. {error}"
+                ) from None
+        try:
+            return restore_dump(dump, other, target, progress, jobs=JOBS).login
+        except LoadError as error:
+            raise _told(manifest, schema[0] if schema else None, error) from None
+        except TooNewError as error:
+            raise CannotProveError(f"{manifest.name} could not be proven here: {error}") from None
+
+
+@contextmanager
+def _fetched(
+    server: Scratch, manifest: Manifest, vault: Vault, progress: Progress
+) -> Iterator[Dump]:
+    """Lend a dump in a file that nobody else reads."""
+    stored = manifest.archive
+    progress.phase("fetching and decrypting", stored.size, "bytes")
+    folder = Path(tempfile.mkdtemp(prefix="dump-", dir=server.folder))
+    try:
+        with (folder / "dump").open("xb", buffering=1 << 20) as file:
+            receive_from(vault, stored, file, progress)
+        yield Dump(manifest, folder / "dump")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _told(manifest: Manifest, schema: Manifest | None, error: LoadError) -> BackupError:
+    if error.is_of_this_machine:
+        return CannotProveError(f"{manifest.name} could not be proven here: {error}.")
+    if error.is_for_lack_of_rights:
+        # The backup may be good: it is the owner's login that can't bring it back.
+        return CannotProveError(
+            f"{manifest.name} can't be restored by the owner's login: {error}. Its manifest does "
+            "not say so: take a new backup, whose manifest names what needs an administrator."
+        )
+    if schema is not None:
+        return DisprovenError(f"The rows of {manifest.name} don't fit their definitions: {error}.")
+    return DisprovenError(f"{manifest.name} can't be restored: {error}.")
+
+
 # --- comparing ---------------------------------------------------------------------------------
 
 
-def rows_found(place: RestoredDump, expected: Proof, progress: Progress) -> Proof:
-    """Return what the restored rows and sequences prove, and nothing of definitions."""
-    kind = place.manifest.kind
-    with place.server.connect(place.database) as connection:
-        tables = [each for each in all_tables(connection) if each.kind != "partitioned"]
-        if kind == BackupKind.TABLES:
-            wanted = {(each.schema, each.name) for each in expected.tables}
-            tables = [each for each in tables if (each.schema, each.name) in wanted]
-        if any(each.name == LARGE_OBJECTS.name for each in expected.tables):
-            tables.append(LARGE_OBJECTS)
-        progress.phase("comparing", len(tables), "tables")
-        proofs = table_proofs(
-            connection,
-            tables,
-            on_table=counted(progress),
-            cancelled=asked_to_stop(progress),
-        )
-        if kind == BackupKind.SCHEMA:
-            # A definition's table is there, and empty.
-            proofs = [each for each in proofs if each.rows]
-        return Proof(proofs, sequence_proofs(connection), Fingerprint({}))
-
-
-def definitions_found(place: RestoredDump, expected: Proof) -> Fingerprint:
-    """Return how the restored database is defined; single tables are no database, and as told."""
-    if place.manifest.kind == BackupKind.TABLES:
-        return expected.fingerprint
-    with place.server.connect(place.database) as connection:
-        return fingerprint(connection)
-
-
-def differences_of(seen: Inspection, expected: Proof, found: Proof) -> list[Difference]:
-    """Return what differs of what this kind of dump brings."""
-    kind = seen.manifest.kind
-    if kind == BackupKind.TABLES:
-        here = [each for each in found.sequences if (each.schema, each.name) in seen.sequences]
-        there = [each for each in expected.sequences if (each.schema, each.name) in seen.sequences]
-        found, expected = replace(found, sequences=here), replace(expected, sequences=there)
-    return compare(expected, found, sequences=kind != BackupKind.SCHEMA, sequences_move=True)
-
-
 def set_up_differs(place: RestoredDump) -> list[str]:
-    """Return what differs of what a dump does not bring: roles, migrations, the database itself.
+    """Return what differs of the database itself, set up as the manifest tells first.
 
-    The database is set up as the manifest tells first.
+    A restore beside the live database gives it the live one's owner, grants and settings.
     """
     server, database, manifest = place.server, place.database, place.manifest
     with server.connect() as connection:
         refused = set_properties(connection, database, manifest.database)
-        known = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles").fetchall()}
-    differences = [f"The role {name} is missing." for name in sorted(manifest.roles.keys() - known)]
     with server.connect(database) as connection:
         properties = database_properties(connection)
-        brought = extensions(connection).keys()
-        migrations = _migrations(connection)
-        found_roles = roles(connection).keys()
-    differences += [
-        f"The extension {name} is missing." for name in sorted(manifest.extensions.keys() - brought)
-    ]
-    differences += [
-        f"The role {name} is named in it and not in its manifest."
-        for name in sorted(found_roles - manifest.roles.keys() - {"postgres"})
-    ]
+    differences = []
     for key, value in manifest.database.items():
         if key in LOCALE or key == "name" or properties.get(key) == value:
             continue
@@ -265,21 +283,7 @@ def set_up_differs(place: RestoredDump) -> list[str]:
             f"The database's {key.replace('_', ' ')} is {properties.get(key)} instead of "
             f"{value}{why}."
         )
-    if manifest.kind == BackupKind.FULL and migrations != manifest.migrations:
-        differences.append(
-            f"It has {len(migrations):,} migrations applied instead of {len(manifest.migrations):,}"
-            ", or others."
-        )
     return differences
-
-
-def _migrations(connection: Connection) -> list[str]:
-    with suppress(psycopg.errors.UndefinedTable):
-        rows = connection.execute(
-            "SELECT app || '.' || name FROM public.django_migrations ORDER BY app, name"
-        ).fetchall()
-        return [name for (name,) in rows]
-    return []
 
 
 def counted(progress: Progress) -> Callable[[TableProof], None]:

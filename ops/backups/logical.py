@@ -18,6 +18,11 @@ from typing import Any
 from django.conf import settings
 
 from ops.backups import keys, visible
+from ops.backups.dump_restore.administrator_needs import (
+    LEFT_OUT_DETAIL,
+    restore_details,
+    restore_limits,
+)
 from ops.backups.fingerprint import (
     Fingerprint,
     database_properties,
@@ -49,7 +54,6 @@ LOCK_WAIT = 30.0  # seconds pg_dump and the proof wait for a lock that a schema 
 FINISH = 600.0  # seconds a program may take to end after its output has
 # What went wrong, in pg_dump's words: it adds hints and the command, which say less.
 _CAUSE = re.compile(r"(?:error|Error message from server): +(.+)")
-LEFT_OUT = "left_out"  # in a manifest's details: what is in the database and not in its dump
 _WITH_ALL_ROWS = {BackupKind.FULL, BackupKind.DATA}
 _ONLY = {BackupKind.SCHEMA: ["--schema-only"], BackupKind.DATA: ["--data-only"]}
 
@@ -87,10 +91,11 @@ def take_logical(
 
     def look_beside(connection: Connection) -> None:
         """Read what nobody has to wait for before the dump can begin."""
-        definitions, left_out = dumped(fingerprint(connection), connection)
+        definitions, left_out = dumped(fingerprint(connection))
         schema.append(definitions)
         if left_out:
-            details[LEFT_OUT] = left_out
+            details[LEFT_OUT_DETAIL] = left_out
+        details.update(restore_details(connection, Endpoint.of(OWNER).user))
         roles_sql.append(_roles_sql(endpoint, dump_roles))
         if request.kind in _WITH_ALL_ROWS and (seen := visible.record(connection)):
             details[visible.DETAIL] = seen
@@ -119,6 +124,8 @@ def take_logical(
                 stored = _store(request, seen, name, vault, endpoint, dump, prover, progress)
             sequences = settled(seen.connection, sequences) if sequences else []
         proof = Proof(prover.proofs, sequences, schema[0])
+    for sentence in restore_limits(details):
+        progress.say(sentence)
     return Manifest(
         name=str(name),
         kind=request.kind,

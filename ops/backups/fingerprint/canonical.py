@@ -4,7 +4,7 @@
 and a restore as an array of casts. `(a, b) IS DISTINCT FROM (c, d)` is written as pairs of
 alternatives in brackets of their own, and after that as a plain list of alternatives. A list of
 VALUES in brackets gets a blank before it when it was read from such a definition. A view of one
-table names the table before each column up to PostgreSQL 15, and not any more since 16.
+table (function, query) names it before each column up to PostgreSQL 15, and not any more since 16.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _WORD = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\w+|.""", re.DOTALL)
 _START = ["(", "ARRAY", "["]
 _NAME = r'(?:"(?:[^"]|"")*"|\w+)'
 _CAST = re.compile(rf"\)::({_NAME}(?:[. ]{_NAME})*(?:\(\d+(?:,\d+)?\))?)\[\]")
-_ONE_TABLE = re.compile(rf"\s*(?:ONLY )?(?:{_NAME}\.)?({_NAME})(?: ({_NAME}))?\s*")
 _AFTER_FROM = {"WHERE", "GROUP", "HAVING", "WINDOW", "ORDER", "LIMIT", "OFFSET", "FETCH", "FOR"}
 _JOINTS = {"OR", "AND", "BETWEEN"}
-_SEVERAL = {"UNION", "INTERSECT", "EXCEPT", "WITH"}
+_SEVERAL = {"UNION", "INTERSECT", "EXCEPT"}
+_BESIDE_NAME = {"ONLY", "LATERAL", "WITH", "ORDINALITY", ")", "]"}  # in FROM, beside what is named
 
 
 @lru_cache(maxsize=4096)  # a database is looked at before and after, and columns repeat each other
@@ -47,12 +47,21 @@ def unqualified(view: str) -> str:
     begin = begins[0] + 1
     ends = (index for index in outer if index > begin and words[index] in {*_AFTER_FROM, ";"})
     end = next(ends, len(words))
-    table = _ONE_TABLE.fullmatch("".join(words[begin:end]))
-    if table is None:
+    name = _only_name([words[index] for index in outer if begin <= index < end])
+    if not name:
         return view
-    name = table[2] or table[1]
     before, after = _without(words[:begin], name), _without(words[end:], name)
     return "".join([*before, *words[begin:end], *after])
+
+
+def _only_name(words: list[str]) -> str:
+    """Return what the one table, function or query in FROM goes by; "" when there are several."""
+    if "," in words or "JOIN" in words:
+        return ""
+    names = [word for word in words if word.strip() and word not in _BESIDE_NAME]
+    if "TABLESAMPLE" in names:
+        names = names[: names.index("TABLESAMPLE")]
+    return names[-1] if names else ""
 
 
 def _words(text: str) -> list[str]:

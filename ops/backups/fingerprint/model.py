@@ -12,7 +12,10 @@ from typing import Any, Self
 VERSION = 2
 # Kinds that version 1 tells in other words (a default as it was typed in), and kinds that only one
 # of the two versions tells, or that version 1 told although the dump did not bring them.
-_IN_OTHER_WORDS = ("domain ", "type ", "operator family ", "text search ")
+_IN_OTHER_WORDS = (
+    "domain ", "type ", "operator family ", "text search ", "view ", "materialized view ",
+    "grants on table ",
+)  # fmt: skip
 _IN_ONE_ONLY = (
     "extension ", "shell type ", "comment on large object ", "subscription ",
     "comment on subscription ",

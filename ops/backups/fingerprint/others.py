@@ -13,9 +13,10 @@ def _beside_catalogue(namespace: str, name: str) -> str:
     )
 
 
-# A dump does not bring plpgsql, which every database begins with, nor who owns an extension.
+# A dump does not bring plpgsql, which every database begins with, nor an extension's owner and its
+# version: that is the server's newest, unless whoever restores it asks for the manifest's.
 EXTENSIONS = """
-    SELECT 'extension', format('%I', e.extname), e.extnamespace::regnamespace::text, e.extversion
+    SELECT 'extension', format('%I', e.extname), e.extnamespace::regnamespace::text
     FROM pg_extension e WHERE e.extname <> 'plpgsql'
 """
 

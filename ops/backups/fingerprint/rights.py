@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from ops.backups.fingerprint.sources import FIRST_OF_OURS, relation, sorted_texts
 
-# MAINTAIN came with PostgreSQL 17, where every owner has it.
+# MAINTAIN came with PostgreSQL 17, where every owner has it, and whoever had ALL rights before.
 _EXPLODED = """
     SELECT CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END
       || ' ' || x.privilege_type || CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
     FROM aclexplode({acl}) AS x
-    WHERE NOT (x.privilege_type = 'MAINTAIN' AND x.grantee = {owner})
+    WHERE x.privilege_type <> 'MAINTAIN' OR (x.grantee <> {owner} AND 7 > (
+      SELECT count(*) FROM aclexplode({acl}) AS y WHERE y.grantee = x.grantee
+        AND y.privilege_type <> 'MAINTAIN' AND y.is_grantable = x.is_grantable))
 """
 
 

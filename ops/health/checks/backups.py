@@ -17,7 +17,7 @@ from ops.backups.keys import encryption
 from ops.backups.plan import KindPlan, plan
 from ops.backups.vault import COPY, PRIMARY, Vault
 from ops.health.checks.archive import ready, wal_archive
-from ops.health.checks.proofs import drills
+from ops.health.checks.proofs import drills, restore_rights
 from ops.health.context import Context, within
 from ops.health.contract import HOURLY, OFTEN, Check, Reported, check
 from ops.models import Area, BackupKind, BackupState, RunKind, RunStatus, Severity
@@ -253,6 +253,7 @@ CHECKS: tuple[Check, ...] = (
     backup_damaged,
     backup_storage,
     drills,
+    restore_rights,
     wal_archive,
     off_site_copy,
     backup_encryption,

@@ -8,6 +8,7 @@ from datetime import timedelta
 from django.conf import settings
 
 from ops import words
+from ops.backups.dump_restore.administrator_needs import administrator_needs, told
 from ops.backups.plan import KindPlan, plan
 from ops.health.checks.archive import ready
 from ops.health.context import Context
@@ -34,6 +35,27 @@ def drills(context: Context) -> Iterator[Reported]:
     for kind in plan().kinds.values():
         if kind.drill:
             yield from _too_long_ago(kind, kind.drill, context)
+
+
+@check(Area.BACKUPS, "Objects that only an administrator can restore", every=HOURLY)
+def restore_rights(context: Context) -> Iterator[Reported]:
+    """A restore goes by the owner's login. What that may not make again, it is refused for, until
+    an administrator's address is given to it: better known today than on the day it counts."""
+    if settings.EMBEDDED_POSTGRES:
+        return  # its superuser is at hand
+    if needs := administrator_needs(context.connection, context.endpoint.user):
+        count = sum(len(need.objects) for need in needs)
+        many = "1 object" if count == 1 else f"{count:,} objects"
+        yield Reported(
+            "objects",
+            Severity.WARNING,
+            "A restore needs an administrator's login",
+            f"{context.endpoint.user} can't make {many} of this database again: {told(needs)}. "
+            "Backups hold them. Keep a superuser's address where you will find it, and set "
+            "DATABASE_ADMIN_URL to it for a restore; or give these objects to "
+            f"{context.endpoint.user}.",
+            "manage.py restore --latest --dry-run",
+        )
 
 
 def _failed(context: Context) -> Iterator[Reported]:

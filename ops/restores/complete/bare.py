@@ -90,7 +90,7 @@ def restore_bare(
     live = Endpoint.of(OWNER)
     began = timezone.now()
     with one_restore_at_a_time(live) as session:
-        clean_up(session, live)
+        clean_up(session, live, progress)
         mark = f"bare_{uuid.uuid4().hex[:6]}"
         job = Job(request, live, mark, by, progress, Steps(progress, lambda done: None), session)
         job.source = source

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +31,7 @@ class Job:
     origin: str = ""
     holds: datetime | None = None
     note: str = ""
+    warnings: list[str] = field(default_factory=list)  # what went otherwise, and ended nothing
 
     def keep(self, **values: Any) -> None:
         """Write into the restore's row what is known by now."""

@@ -16,8 +16,12 @@ from django.db import Error
 from psycopg import sql
 
 from ops.backups.deep import schema_of
+from ops.backups.dump_restore.extensions import SCHEMAS_DETAIL, fits_template
+from ops.backups.dump_restore.procedure import Dump, Target
 from ops.backups.errors import CannotProveError
+from ops.backups.manifest import Manifest
 from ops.backups.proof import Proof
+from ops.backups.vault import Vault
 from ops.errors import OpsError
 from ops.models import BackupKind, Restore, RestoreState, Run, RunKind
 from ops.postgres import server
@@ -26,17 +30,11 @@ from ops.postgres.roles import MAINTENANCE_DATABASE
 from ops.progress import Counter, Progress, Several
 from ops.restores import approval
 from ops.restores.complete.administrator import administrator, create_missing_roles
-from ops.restores.complete.beside import (
-    SECTIONS,
-    database_beside,
-    fill,
-    make_extensions,
-    name_beside,
-    remove_left_overs,
-)
-from ops.restores.complete.comparing import analyze, ask_invariants, require_equal, require_true
+from ops.restores.complete.afterwards import analyze, ask_invariants, require_true
+from ops.restores.complete.beside import database_beside, name_beside, remove_left_overs
 from ops.restores.complete.fetching import fetch, private_folder
 from ops.restores.complete.job import Job
+from ops.restores.complete.loading import LackOfRightsError, load, require_equal
 from ops.restores.complete.lock import one_restore_at_a_time
 from ops.restores.complete.migrating import enter_migrations, migrate_forward, pending
 from ops.restores.complete.preflight import Plan, make_plan
@@ -87,7 +85,7 @@ def restore(run: Run, progress: Progress | None = None) -> Restore:
     request, live = RestoreRequest.of_run(run), Endpoint.of(OWNER)
     with running(run) as own, one_restore_at_a_time(live, run) as session:
         told = Several(own, told)
-        clean_up(session, live)
+        clean_up(session, live, told)
         if not request.as_name and request.safety_backup:
             require_no_backup_running()
         row = Restore.objects.create(
@@ -103,13 +101,14 @@ def restore(run: Run, progress: Progress | None = None) -> Restore:
     return row
 
 
-def clean_up(session: Connection, live: Endpoint) -> None:
+def clean_up(session: Connection, live: Endpoint, progress: Progress) -> None:
     """Remove what a killed restore left, and end its row; only who holds the lock may."""
     begun: list[str] = []
     with suppress(Error):
         rows = Restore.objects.filter(database=live.database, state=RestoreState.PREPARING)
         begun = list(rows.exclude(beside="").values_list("beside", flat=True))
-    remove_left_overs(session, live.database, begun)
+    for left in remove_left_overs(session, live, begun):
+        progress.say(left)
     with suppress(Error):
         rows.update(
             state=RestoreState.FAILED,
@@ -126,32 +125,52 @@ def carry_out(job: Job) -> None:
         name = name_beside(job.live.database, "restore", job.mark)
         job.source, job.origin, job.holds = source, source.origin, source.holds
         job.keep(origin=source.origin[:500], holds=source.holds, backup=source.row, beside=name)
-        with database_beside(job.session, job.live, name) as beside:
-            prepare(job, source, folder, beside)
-            if job.request.as_name:
-                _leave_beside(job, beside)
-            else:
-                take_place(job, source, beside)
+        try:
+            _carry_out_beside(job, source, folder, name)
+        except LackOfRightsError as error:
+            # Its manifest did not say so: one of an older version, or a rule that we don't know.
+            if administrator() is None:
+                raise
+            job.told.say(f"{error} It begins again with the administrator's login.")
+            with private_folder(job.mark) as again:
+                _carry_out_beside(job, source, again, name, by_administrator=True)
 
 
-def prepare(job: Job, source: Source, folder: Path, beside: Endpoint) -> None:
+def _carry_out_beside(
+    job: Job, source: Source, folder: Path, name: str, *, by_administrator: bool = False
+) -> None:
+    from_template = fits_template(source.manifest.details.get(SCHEMAS_DETAIL, {}))
+    with database_beside(job.session, job.live, name, from_template=from_template) as beside:
+        prepare(job, source, folder, beside, by_administrator=by_administrator)
+        if job.request.as_name:
+            _leave_beside(job, beside)
+        else:
+            take_place(job, source, beside)
+
+
+def prepare(
+    job: Job, source: Source, folder: Path, beside: Endpoint, *, by_administrator: bool = False
+) -> None:
     """Restore a backup into an empty database beside, and prove that it is what it was."""
     manifest, jobs = source.manifest, job.request.jobs
     expected_rows = manifest.kind in {BackupKind.FULL, BackupKind.DATA}
+    schema = _schema(source) if manifest.kind == BackupKind.DATA else None
     with job.steps.step("fetched") as step:
-        file = fetch(manifest, source.vault, folder / "dump", job.told)
+        dump = Dump(manifest, fetch(manifest, source.vault, folder / "dump", job.told))
+        other = Dump(schema[0], fetch(*schema, folder / "schema", job.told)) if schema else None
         step.found = f"{manifest.archive.raw_size:,} bytes, as they were stored"
     with job.steps.step("restored") as step:
         made = create_missing_roles(job.session, manifest, administrator())
-        make_extensions(beside, manifest.extensions, administrator())
-        step.found = f"the roles {', '.join(made)} were made" if made else ""
-        if manifest.kind == BackupKind.DATA:
-            step.found = _fill_rows_alone(job, source, file, folder, beside)
-        else:
-            fill(file, manifest, beside, job.told, jobs=jobs)
-        file.unlink()
+        loaded = load(
+            dump, other, Target(beside, administrator(), by_administrator), job.told, jobs=jobs
+        )
+        notes = [f"the roles {', '.join(made)} were made"] if made else []
+        notes += [f"rows into the schema of {schema[0].name}"] if schema else []
+        step.found = "; ".join([*notes, *loaded.notes])
+        for each in filter(None, (dump, other)):
+            each.file.unlink()
     with job.steps.step("compared") as step:
-        step.found = str(require_equal(beside, manifest, job.told, jobs=jobs))
+        step.found = str(require_equal(loaded.login, manifest, job.told, jobs=jobs))
     ahead = pending(manifest.migrations)
     if not job.request.as_name and (ahead or not expected_rows):
         with job.steps.step("migrated forward") as step:
@@ -160,8 +179,9 @@ def prepare(job: Job, source: Source, folder: Path, beside: Endpoint) -> None:
             migrate_forward(beside, job.told, expected=len(ahead))
             step.found = f"{len(ahead):,} migration{'' if len(ahead) == 1 else 's'}"
     # Before the invariants, which join large tables.
-    with job.steps.step("analyzed"):
-        analyze(beside, job.told, jobs=jobs)
+    with job.steps.step("analyzed") as step:
+        step.found = " ".join(analyze(loaded.login, job.told, jobs=jobs))
+        job.warnings = [step.found] if step.found else []
     with job.steps.step("invariants") as step:
         step.found = _invariants(job, beside, ahead)
 
@@ -179,26 +199,18 @@ def _source(job: Job, folder: Path) -> Source:
     return source
 
 
-def _fill_rows_alone(job: Job, source: Source, file: Path, folder: Path, beside: Endpoint) -> str:
-    """Restore rows between the definitions and the keys of the backup that has their schema."""
+def _schema(source: Source) -> tuple[Manifest, Vault]:
+    """Return the backup whose definitions rows alone are restored into. Raises RefusedError."""
     manifest = source.manifest
     assert manifest.proof is not None  # looked at ahead
     try:
-        schema, vault = schema_of(manifest, Proof.from_json(manifest.proof))
+        return schema_of(manifest, Proof.from_json(manifest.proof))
     except CannotProveError:
         raise RefusedError(
             f"{manifest.name} holds rows without definitions, and no schema-only or full backup of "
             "the same schema is in the catalogue to restore them into. The live database was not "
             "touched. Restore a full backup instead."
         ) from None
-    other = fetch(schema, vault, folder / "schema", job.told)
-    jobs = job.request.jobs
-    # Rows come between, so that no trigger and no key is there yet to object to their order.
-    fill(other, schema, beside, job.told, sections=SECTIONS[:1], jobs=jobs)
-    fill(file, manifest, beside, job.told, sections=SECTIONS[1:2], jobs=jobs)
-    fill(other, schema, beside, job.told, sections=SECTIONS[2:], jobs=jobs)
-    other.unlink()
-    return f"rows into the schema of {schema.name}"
 
 
 def _invariants(job: Job, beside: Endpoint, ahead: list[str]) -> str:
@@ -226,6 +238,7 @@ def _leave_beside(job: Job, beside: Endpoint) -> None:
         f"Restored beside as {name}, and {_compared(job.steps)}. {live} is as it was. Nobody "
         f"drops {name} but you."
     )
+    job.note = " ".join([job.note, *job.warnings])
     job.keep(state=RestoreState.BESIDE, beside=name, note=job.note)
 
 

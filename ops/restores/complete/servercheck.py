@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from ops.backups.dump_restore import administrator_needs
 from ops.backups.errors import BusyError
 from ops.backups.manifest import Manifest
 from ops.backups.scratch import FACTOR
@@ -16,6 +17,7 @@ from ops.postgres import server, tools
 from ops.postgres.endpoint import Connection, Endpoint
 from ops.postgres.roles import template_of
 from ops.restores.complete.administrator import (
+    VARIABLE,
     administrator,
     may_create_roles,
     missing_roles,
@@ -45,7 +47,7 @@ def server_refusals(
     if not request.as_name:
         yield from _unswappable(session, live)
     if manifest is not None:
-        yield from _unfit(manifest, session)
+        yield from _unfit(manifest, session, live)
         yield from _without_room(request, manifest, session, live)
 
 
@@ -57,6 +59,7 @@ def server_notes(
         return
     if (missing := missing_roles(session, manifest)) and _may_make_roles(session):
         yield f"The roles {', '.join(missing)} are missing and will be made, without passwords."
+    yield from administrator_needs.restore_limits(manifest.details)
     row = session.execute(
         "SELECT datcollate, pg_encoding_to_char(encoding) FROM pg_database WHERE datname = %s",
         [live.database],
@@ -124,6 +127,17 @@ def _unswappable(session: Connection, live: Endpoint) -> Iterator[str]:
             f"{live.database} has logical replication slots ({slots[0]}), which would stay with "
             "the old database. Nothing was changed. Drop them first (pg_drop_replication_slot)."
         )
+    subscribed = session.execute(
+        "SELECT string_agg(s.subname, ', ') FROM pg_subscription s JOIN pg_database d"
+        " ON d.oid = s.subdbid WHERE d.datname = %s",
+        [live.database],
+    ).fetchone()
+    if subscribed and subscribed[0]:
+        yield (
+            f"{live.database} has subscriptions ({subscribed[0]}), which would go on writing into "
+            "the old database. Nothing was changed. Drop them first (DROP SUBSCRIPTION), and make "
+            "them again afterwards."
+        )
     prepared = session.execute(
         "SELECT string_agg(gid, ', ') FROM pg_prepared_xacts WHERE database = %s", [live.database]
     ).fetchone()
@@ -148,7 +162,7 @@ def _older_than_ours(session: Connection) -> Iterator[str]:
         )
 
 
-def _unfit(manifest: Manifest, session: Connection) -> Iterator[str]:
+def _unfit(manifest: Manifest, session: Connection, live: Endpoint) -> Iterator[str]:
     major = session.info.server_version // 10_000
     if int(manifest.server.get("major") or 0) > major:
         yield (
@@ -169,6 +183,38 @@ def _unfit(manifest: Manifest, session: Connection) -> Iterator[str]:
         )
     if (missing := missing_roles(session, manifest)) and not _may_make_roles(session):
         yield told_missing(manifest, missing)
+    yield from _without_rights(manifest, session, live)
+
+
+def _without_rights(manifest: Manifest, session: Connection, live: Endpoint) -> Iterator[str]:
+    """Yield what of the backup this login can't make again, and who could."""
+    if administrator() is not None or _is_superuser(session):
+        return
+    if needs := administrator_needs.needs_of(manifest):
+        yield (
+            f"{live.user} can't make again what is in {manifest.name}: "
+            f"{administrator_needs.told(needs)}. Nothing was changed. Set {VARIABLE} to a "
+            "superuser's address for this one command."
+        )
+    elif not server.database_exists(session, template_of(live.database)):
+        rows = session.execute(
+            "SELECT v.name FROM pg_available_extension_versions v JOIN pg_available_extensions e"
+            " ON e.name = v.name AND e.default_version = v.version"
+            " WHERE v.superuser AND NOT v.trusted AND v.name = ANY(%s) ORDER BY 1",
+            [list(manifest.extensions)],
+        ).fetchall()
+        if rows:
+            yield (
+                f"{live.user} can't make the extension(s) {', '.join(name for (name,) in rows)} "
+                "that the backup needs. Nothing was changed. `manage.py provision` makes a "
+                f"template that has them; or set {VARIABLE} to a superuser's address for this one "
+                "command."
+            )
+
+
+def _is_superuser(session: Connection) -> bool:
+    row = session.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+    return bool(row and row[0])
 
 
 def _may_make_roles(session: Connection) -> bool:

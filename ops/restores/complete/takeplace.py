@@ -128,6 +128,7 @@ def told(job: Job, source: Source, kept: str, backup: Backup | None) -> str:
     """Return what became of a restore, in sentences."""
     compared = next((each["found"] for each in job.steps.done if each["name"] == "compared"), "")
     done = f"Restored from {source.origin} in {duration(job.steps.seconds())}: {compared}."
+    done = " ".join([done, *job.warnings])
     if job.row is None:
         return done
     former = f"What was there is in {backup.name}, and" if backup else "The database of before"

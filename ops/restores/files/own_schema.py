@@ -10,7 +10,7 @@ from django.conf import settings
 from ops.backups.errors import BackupError, DamagedError, KeyMissingError, MissingObjectError
 from ops.backups.inspection import read_manifest
 from ops.backups.manifest import Manifest
-from ops.backups.restoring import SECTIONS, restore_sections
+from ops.backups.restoring import SECTIONS, restore_section
 from ops.backups.scratch import Scratch
 from ops.backups.vault import Vault
 from ops.models import Backup, BackupKind
@@ -30,7 +30,7 @@ class OwnSchema:
     def begin(self, place: Scratch, database: str, progress: Progress) -> None:
         """Make the tables: without keys and triggers, so that rows may come in any order."""
         try:
-            restore_sections(place, database, self.manifest, self.vault, SECTIONS[:1], progress)
+            restore_section(place, database, self.manifest, self.vault, SECTIONS[0], progress)
         except (DamagedError, KeyMissingError, MissingObjectError) as error:
             raise RefusedError(
                 f"The schema for these rows could not be restored from {self.manifest.name}: "
@@ -40,7 +40,7 @@ class OwnSchema:
     def complete(self, place: Scratch, database: str, called: str, progress: Progress) -> None:
         """Make keys, indexes and triggers. Raises RefusedError when the rows don't fit them."""
         try:
-            restore_sections(place, database, self.manifest, self.vault, SECTIONS[2:], progress)
+            restore_section(place, database, self.manifest, self.vault, SECTIONS[2], progress)
         except DamagedError as error:
             raise RefusedError(
                 f"The rows of {called} don't fit the definitions of {self.manifest.name}: {error} "

@@ -18,6 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from ops.backups.comparison import compare
 from ops.backups.deep import asked_to_stop, counted
+from ops.backups.dump_restore.errors import LACKING
 from ops.backups.dumpreading import made_by, restore_program
 from ops.backups.errors import DisprovenError
 from ops.backups.fingerprint import Fingerprint
@@ -25,7 +26,6 @@ from ops.backups.inspection import receive_from
 from ops.backups.manifest import Manifest
 from ops.backups.proof import Proof, TableProof
 from ops.backups.proving import table_proofs
-from ops.backups.restoring import LACKING
 from ops.backups.scratch import Scratch
 from ops.backups.vault import Vault
 from ops.backups.watch import watched

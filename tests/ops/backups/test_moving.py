@@ -94,4 +94,4 @@ def test_a_subscription_is_not_in_an_owners_dump_and_named(subscribed: Backups) 
 
     assert taken.state == BackupState.PROVEN, taken.state_note
     told = read_manifest(taken.name, Vault.primary()).details
-    assert told[logical.LEFT_OUT] == ["comment on subscription news", "subscription news"]
+    assert told["left_out"] == ["comment on subscription news", "subscription news"]

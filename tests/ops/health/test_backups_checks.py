@@ -21,7 +21,7 @@ from ops.health.checks.backups import (
     backup_storage,
     off_site_copy,
 )
-from ops.health.checks.proofs import drills
+from ops.health.checks.proofs import drills, restore_rights
 from ops.health.checks.schedule import overdue
 from ops.health.contract import Check, Reported
 from ops.models import (
@@ -303,6 +303,21 @@ def test_a_drill_that_is_due_or_too_slow_is_told(patient: Patient, production: S
     Drill.objects.all().delete()
     Backup.objects.filter(pk=backup.pk).update(proven_at=timezone.now() - DAY)
     assert patient.found(drills) == {}
+
+
+# --- what a restore needs ------------------------------------------------------------------------
+
+
+def test_what_only_an_administrator_can_restore_is_told_until_it_is_the_owners(
+    patient: Patient,
+) -> None:
+    assert patient.found(restore_rights) == {}
+    patient.execute("CREATE TABLE public.figures (id int)")  # a superuser's
+    told = one(patient, restore_rights)
+    assert (told.key, told.severity) == ("objects", Severity.WARNING)
+    assert "table public.figures" in told.detail
+    patient.execute("ALTER TABLE public.figures OWNER TO srvc_owner")
+    assert patient.found(restore_rights) == {}
 
 
 # --- WAL -----------------------------------------------------------------------------------------

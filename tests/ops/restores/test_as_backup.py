@@ -41,7 +41,7 @@ def test_a_private_database_becomes_a_proven_backup(tmp_path: Path, backups: Bac
             as_backup(database, tmp_path / "cancelled", cancelled)
     assert (manifest.kind, manifest.environment) == ("full", "development")
     assert manifest.taken_at == "2026-11-22T14:05:00+00:00"
-    assert manifest.details == {"origin": "the file x.sql"}
+    assert manifest.details["origin"] == "the file x.sql"
     assert manifest.database["name"] == 'it\'s a "name"'
     assert manifest.archive.encryption == "none"
     assert manifest.proof is not None

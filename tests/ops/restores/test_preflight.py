@@ -20,7 +20,7 @@ from ops.backups.vault import Vault
 from ops.models import Backup, BackupKind, BackupState
 from ops.postgres import server
 from ops.postgres.endpoint import Endpoint
-from ops.postgres.roles import MAINTENANCE_DATABASE
+from ops.postgres.roles import MAINTENANCE_DATABASE, template_of
 from ops.restores.complete import servercheck
 from ops.restores.complete.preflight import Plan, make_plan
 from ops.restores.complete.sources import Source, known_source
@@ -61,6 +61,10 @@ def look(manifest: Manifest, settings: Settings, tmp_path: Path) -> Iterator[Loo
     """Plan a restore of that manifest with changes to it, and with choices of the operator's."""
     settings.VAR_DIR = tmp_path
     live = Endpoint.of(OWNER)
+    with database.connect() as connection:
+        provided = server.database_exists(connection, template_of(live.database))
+    if not provided:  # it goes with the worker's database
+        database.provide_template(live.database)
     vault = Vault(FileSystemStorage(str(tmp_path)), str(tmp_path))
     with as_owner_by_default(), live.at(MAINTENANCE_DATABASE).connect() as session:
 
@@ -95,6 +99,32 @@ def test_what_is_no_whole_database_is_refused(look: Look, kind: str, sentence: s
     (refusal,) = look(kind=kind).refusals
     assert refusal.startswith(f"{NAME} ")
     assert refusal.endswith(f"Nothing was changed. {sentence}")
+
+
+def test_what_the_owner_cannot_make_again_is_named_until_an_administrator_is(
+    look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs = [{"reason": "event triggers are a superuser's", "objects": ["event trigger audit"]}]
+    details = {"needs_administrator": needs, "left_out": ["subscription feed"]}
+    plan = look(details=details)
+    assert len(plan.refusals) == 1
+    assert "event trigger audit" in plan.refusals[0]
+    assert any("subscription feed" in note for note in plan.notes)
+
+    monkeypatch.setenv("DATABASE_ADMIN_URL", "postgres://boss@db.example:5432/postgres")
+    assert look(details=details).refusals == ()
+
+
+def test_without_a_template_the_extensions_of_a_superuser_are_named(look: Look) -> None:
+    template = template_of(Endpoint.of(OWNER).database)
+    with database.connect() as connection:
+        for change in ("IS_TEMPLATE false", f'RENAME TO "{template}_away"'):
+            connection.execute(f'ALTER DATABASE "{template}" {change}'.encode())
+        try:
+            (refusal,) = look().refusals
+        finally:
+            connection.execute(f'ALTER DATABASE "{template}_away" RENAME TO "{template}"'.encode())
+    assert "amcheck" in refusal
 
 
 def test_a_backup_that_a_check_found_bad_is_refused(look: Look) -> None:

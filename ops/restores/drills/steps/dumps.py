@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
-from ops.backups.comparison import Difference, compare
-from ops.backups.deep import (
-    RestoredDump,
-    definitions_found,
-    differences_of,
-    disproven,
-    restored,
-    rows_found,
-    set_up_differs,
-)
+from ops.backups.comparison import Difference
+from ops.backups.deep import JOBS, RestoredDump, disproven, restored, set_up_differs, told_limits
 from ops.backups.errors import DamagedError
-from ops.backups.fingerprint import Fingerprint
 from ops.backups.inspection import Inspection, inspect, read_manifest
 from ops.backups.proof import Proof
 from ops.backups.scratch import Scratch
@@ -25,8 +15,6 @@ from ops.progress import Progress
 from ops.restores.drills.ladder import SkippedError, Step
 from ops.restores.drills.steps.rehearsal import BackupRehearsal
 from ops.restores.private import PrivateDatabase
-
-_NOTHING_DEFINED = Fingerprint({})
 
 
 class FilesRehearsal(BackupRehearsal):
@@ -120,7 +108,7 @@ class DumpRehearsal(FilesRehearsal):
         """Restore it into a database of a server that nobody else can reach."""
         manifest = self.seen.manifest
         place = self.stack.enter_context(
-            restored(manifest, self.vault, self.progress, server=self._server)
+            restored(self.seen, self.vault, self.progress, server=self._server)
         )
         self._restored = place
         self.lend(
@@ -135,33 +123,23 @@ class DumpRehearsal(FilesRehearsal):
         with place.server.connect(place.database) as connection:
             version = connection.info.server_version // 10_000
         notes = "".join(f", {note}" for note in place.notes)
-        return f"pg_restore put it into a PostgreSQL {version} of its own{notes}."
+        limits = told_limits(manifest)
+        return f"pg_restore put it into a PostgreSQL {version} of its own{notes}.{limits}"
 
     def structure(self) -> str:
         """Compare definitions, rights, policies, roles and the database's own settings."""
         self.progress.phase("comparing definitions")
-        place, expected = self.restored, self.expected
-        found = definitions_found(place, expected)
-        differences = [
-            str(each)
-            for each in compare(
-                Proof([], [], expected.fingerprint), Proof([], [], found), sequences=False
-            )
-        ]
-        differences += set_up_differs(place)
+        place = self.restored
+        found = place.restored.read_definitions()
+        differences = place.restored.definitions_differ(found) + set_up_differs(place)
         if differences:
             raise disproven(differences)
         return f"{len(found.objects):,} definitions, rights and policies among them, are equal."
 
     def rows(self) -> str:
         """Read every row once; counts now, and the content for the next step."""
-        place, expected = self.restored, self.expected
-        found = rows_found(place, expected, self.progress)
-        self._differences = differences_of(
-            self.seen,
-            replace(expected, fingerprint=_NOTHING_DEFINED),
-            replace(found, fingerprint=_NOTHING_DEFINED),
-        )
+        found = self.restored.restored.read(self.progress, jobs=JOBS, definitions=False)
+        self._differences = self.restored.restored.rows_differ(found)
         counts = [str(each) for each in self._differences if each.what != "content"]
         if counts:
             raise disproven([str(each) for each in self._differences])

@@ -25,15 +25,4 @@ KINDS: tuple[Kind, ...] = (
     *NAMES,
 )
 
-_BEFORE_ROWS = "pg_restore makes it before the rows are in when it works by several sessions"
-# Proven, and not restorable while verifying and restoring go by two roads: kind and reason. One
-# line less here, and the kind is in the corpus again.
-WAITING = {
-    "extension_in_a_schema_of_its_own": "restore makes every extension in public, before schemas",
-    "domain_check_not_valid": _BEFORE_ROWS,
-    "partition_row_trigger": _BEFORE_ROWS,
-    "partition_row_trigger_that_would_change_rows": _BEFORE_ROWS,
-    "partition_trigger_off_in_one": _BEFORE_ROWS,
-}
-
-__all__ = ["KINDS", "WAITING", "Kind"]
+__all__ = ["KINDS", "Kind"]
