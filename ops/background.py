@@ -24,7 +24,7 @@ from ops.models import Run, RunKind, RunStatus
 from ops.progress import Counter, Progress
 from ops.restores import approval
 from ops.rls.router import as_owner_by_default
-from ops.runs import Asker, bury_silent_runs, running
+from ops.runs import Asker, close_dead_runs, running
 from ops.tasks import enqueue_as
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def queue(run: Run, *, by: Any) -> None:
 def carry_out(user_id: int, run_id: int) -> None:
     """Do what a run asks for, and let the run say how it went."""
     with as_owner_by_default():
-        bury_silent_runs()
+        close_dead_runs()
         run = Run.objects.select_related("backup").get(pk=run_id)
         if run.status == RunStatus.AWAITING:
             log.warning("%s (run %s) was queued before it was approved", run, run.pk)

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -22,8 +23,9 @@ from django.db import Error, connections
 from django.db.models import Q
 from django.utils import timezone
 
+from ops import liveness
 from ops.errors import OpsError
-from ops.models import Backup, Run, RunKind, RunStatus
+from ops.models import Backup, Drill, DrillVerdict, Run, RunKind, RunStatus
 from ops.postgres.endpoint import Connection, Endpoint
 from ops.progress import CancelledError, Counter
 
@@ -129,8 +131,10 @@ class RunProgress(Counter):
         while not self._ended.is_set():
             try:
                 with closing(Endpoint.of(OWNER).connect(application_name="srvc run")) as connection:
+                    holds = liveness.hold(connection, self.run.pk)
                     while not self._ended.wait(_EVERY):
                         self._write(connection)
+                        holds = holds or liveness.hold(connection, self.run.pk)
             except Exception:
                 # The server may be restarting; the work itself will notice if it does not return.
                 log.debug("run %s: progress could not be written", self.run.pk, exc_info=True)
@@ -150,9 +154,10 @@ class RunProgress(Counter):
 def running(run: Run) -> Iterator[RunProgress]:
     """Carry out a run: it is running within the block, and ended after it, however that ends.
 
-    Raises CancelledError when somebody cancelled it while it was waiting, and OpsError when it is
-    running or has ended already.
+    Runs whose process died are ended first. Raises CancelledError when somebody cancelled it while
+    it was waiting, and OpsError when it is running or has ended already.
     """
+    close_dead_runs()
     started = Run.objects.filter(
         pk=run.pk, status=RunStatus.QUEUED, cancel_asked_at__isnull=True
     ).update(
@@ -195,10 +200,17 @@ def refresh_connection() -> None:
         connection.close()
 
 
-def ask_to_cancel(run: Run, *, by: str) -> None:
-    """Ask a run to stop; it does at its next step. Raises OpsError when it has ended already."""
+def ask_to_cancel(run: Run, *, by: str) -> bool:
+    """Ask a run to stop, which it does at its next step; whether somebody is there to do so.
+
+    One whose process died is ended here, where the login may. Raises OpsError when it has ended
+    already.
+    """
     if _end_awaiting(run, by=by):
-        return
+        return True
+    if liveness.is_dead(run):
+        close_dead_runs(Run.objects.filter(pk=run.pk))
+        return False
     asked = (
         Run.objects.unfinished()
         .filter(pk=run.pk, cancel_asked_at__isnull=True)
@@ -206,6 +218,7 @@ def ask_to_cancel(run: Run, *, by: str) -> None:
     )
     if not asked and not Run.objects.unfinished().filter(pk=run.pk).exists():
         raise OpsError(f"{run} has ended already. Nothing was changed.")
+    return True
 
 
 def _end_awaiting(run: Run, *, by: str) -> bool:
@@ -222,20 +235,20 @@ def _end_awaiting(run: Run, *, by: str) -> bool:
     )
 
 
-def bury_silent_runs() -> int:
-    """End the runs whose process died without a word; returns how many."""
-    return bury(Run.objects.silent(timezone.now()))
-
-
-def bury(runs: Any) -> int:
-    """End runs whose process is known to be gone; returns how many."""
-    running = runs.filter(status=RunStatus.RUNNING)
-    live, export = Q(kind__in=_CHANGES_LIVE_DATA), Q(kind=RunKind.EXPORT)
+def close_dead_runs(runs: Any = None) -> int:
+    """End the runs, of these or of all, whose process died without a word; returns how many."""
+    gone = Run.objects.running().filter(
+        pk__in=liveness.dead(Run.objects.all() if runs is None else runs)
+    )
     number: int = 0
+    live, export = Q(kind__in=_CHANGES_LIVE_DATA), Q(kind=RunKind.EXPORT)
+    Drill.objects.filter(run__in=list(gone), verdict=DrillVerdict.RUNNING).update(
+        verdict=DrillVerdict.ABORTED, finished_at=timezone.now(), note=DRILL_DIED
+    )
     for those, left in (
-        (running.filter(live), LIVE_IS_WHOLE),
-        (running.filter(export), NO_ARCHIVE),
-        (running.exclude(live | export), NO_BACKUP),
+        (gone.filter(live), LIVE_IS_WHOLE),
+        (gone.filter(export), NO_ARCHIVE),
+        (gone.exclude(live | export), NO_BACKUP),
     ):
         number += those.update(
             status=RunStatus.FAILED,
@@ -245,6 +258,12 @@ def bury(runs: Any) -> int:
     return number
 
 
+def tidy(now: datetime) -> int:
+    """End dead runs where nothing is begun that would (settings.WATCHER_TIDIES)."""
+    return close_dead_runs()
+
+
+DRILL_DIED = "Its process died without a word. What it had restored is gone or goes with the next."
 # What a process that died leaves behind, by what it was at.
 LIVE_IS_WHOLE = (
     "The live database is whole: rows come back all or not at all, and so does a database. What it "
@@ -285,7 +304,7 @@ def _end(run: Run, status: str, message: str, progress: RunProgress | None = Non
             values["result"] = progress.result
         if progress.backup is not None:
             values |= {"backup": progress.backup, "subject": str(progress.backup)[:250]}
-    # The server may be what failed; then the row is ended by bury_silent_runs. Whoever buried a
+    # The server may be what failed; then the row is ended by close_dead_runs. Whoever buried a
     # run that was merely slow to give a sign is corrected here.
     with suppress(Error):
         refresh_connection()

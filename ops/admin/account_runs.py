@@ -18,6 +18,7 @@ from ops.admin.buttons import button
 from ops.admin.downloads import send_file
 from ops.admin.typed import GRAVE
 from ops.admin.words import exactly, size
+from ops.liveness import living
 from ops.models import Run, RunKind, RunStatus
 from ops.restores.accounts import kept
 from ops.restores.accounts.importing import ask_for_import
@@ -121,7 +122,7 @@ class AccountRunButtons(OpsModelAdmin):
     def discard_upload(self, request: HttpRequest, row: Run, data: dict[str, Any]) -> str:
         """Remove the upload before its time."""
         path = _required(row)
-        waiting = Run.objects.unfinished().filter(kind=RunKind.IMPORT, arguments__path=str(path))
+        waiting = living(Run.objects.filter(kind=RunKind.IMPORT, arguments__path=str(path)))
         if waiting.exists():
             raise RefusedError(
                 "An import of this archive waits or is at work. Nothing was removed. Cancel it "

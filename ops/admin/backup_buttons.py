@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
-from django.utils import timezone
+from django.http import HttpRequest, HttpResponseBase
 from unfold.enums import ActionVariant
 
+from ops.admin.asking import ask_once
 from ops.admin.backup_forms import DeleteForm, DownloadForm, ProveForm, TakeForm
 from ops.admin.base import OpsModelAdmin, asker
 from ops.admin.buttons import ReasonForm, button
 from ops.admin.downloads import send_object
-from ops.admin.links import change_url
-from ops.admin.run_state import has_died
 from ops.admin.words import size
-from ops.background import queue
 from ops.backups import keys
 from ops.backups.copies import ask_for_copy
-from ops.backups.errors import BusyError
 from ops.backups.take import Request, ask_for_backup
 from ops.backups.vault import Vault
 from ops.backups.verify import ask_for_verification
-from ops.models import Backup, BackupKind, Run, RunKind
+from ops.models import Backup, BackupKind, RunKind
 from ops.models.backups import GOOD
 from ops.runs import ask, record
 
@@ -77,9 +73,13 @@ class BackupButtons(OpsModelAdmin):
         """Take a backup."""
         keys.encryption()
         keys.signing_keys()
-        _refuse_a_second(RunKind.BACKUP, arguments__kind=data["kind"])
         wanted = Request(kind=data["kind"], label=data["label"], tables=data["tables"])
-        return _queued(request, ask_for_backup(wanted, by=asker(request)))
+        return ask_once(
+            request,
+            RunKind.BACKUP,
+            {"kind": data["kind"]},
+            lambda: ask_for_backup(wanted, by=asker(request)),
+        )
 
     @button(
         title="Verify",
@@ -141,8 +141,9 @@ class BackupButtons(OpsModelAdmin):
         self, request: HttpRequest, row: Backup, data: dict[str, Any]
     ) -> HttpResponseBase:
         """Bring it to the second storage."""
-        _refuse_a_second(RunKind.COPY, backup=row)
-        return _queued(request, ask_for_copy(row, by=asker(request)))
+        return ask_once(
+            request, RunKind.COPY, {}, lambda: ask_for_copy(row, by=asker(request)), backup=row
+        )
 
     @button(
         title="Download",
@@ -181,26 +182,20 @@ class BackupButtons(OpsModelAdmin):
         return _asked(request, RunKind.DELETE, row)
 
     def _verification(self, request: HttpRequest, row: Backup, *, deep: bool) -> HttpResponseBase:
-        _refuse_a_second(RunKind.PROVE if deep else RunKind.VERIFY, backup=row)
-        return _queued(request, ask_for_verification(row, deep=deep, by=asker(request)))
+        return ask_once(
+            request,
+            RunKind.PROVE if deep else RunKind.VERIFY,
+            {},
+            lambda: ask_for_verification(row, deep=deep, by=asker(request)),
+            backup=row,
+        )
 
 
 def _asked(request: HttpRequest, kind: RunKind, row: Backup, **arguments: Any) -> HttpResponseBase:
-    _refuse_a_second(kind, backup=row)
-    return _queued(request, ask(kind, row.name, by=asker(request), arguments=arguments, backup=row))
-
-
-def _queued(request: HttpRequest, run: Run) -> HttpResponseBase:
-    queue(run, by=request.user)
-    return HttpResponseRedirect(change_url(run))
-
-
-def _refuse_a_second(kind: RunKind, **same: Any) -> None:
-    """Refuse what is asked for already: pressed twice, or by somebody else a moment ago."""
-    now = timezone.now()
-    for run in Run.objects.unfinished().filter(kind=kind, **same).newest_first():
-        if not has_died(run, now) and run.cancel_asked_at is None:
-            raise BusyError(
-                f"{run.asked_by} asked for this at {timezone.localtime(run.asked_at):%H:%M:%S} "
-                "already, and it has not ended. Nothing was done. Look at Runs."
-            )
+    return ask_once(
+        request,
+        kind,
+        {},
+        lambda: ask(kind, row.name, by=asker(request), arguments=arguments, backup=row),
+        backup=row,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import models
@@ -100,8 +101,11 @@ class BackupAdmin(RestoringButtons, BackupButtons):
 
     @display(description="Kind", ordering="kind")
     def what(self, backup: Backup) -> str:
-        """What it holds."""
-        return str(backup.get_kind_display())
+        """What it holds, and whose, where it is of another environment."""
+        kind = str(backup.get_kind_display())
+        if backup.environment in {"", settings.ENVIRONMENT}:
+            return kind
+        return f"{kind}, of {backup.environment}"
 
     @display(description="State", ordering="state")
     def standing(self, backup: Backup) -> SafeString:

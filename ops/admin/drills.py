@@ -25,12 +25,13 @@ from ops.admin.links import EMPTY
 from ops.admin.looks import display
 from ops.admin.phases import phases
 from ops.admin.run_state import has_died, state_of
+from ops.admin.standing import standing
 from ops.admin.words import ago, exactly, length, moment, run_title, tag, two_lines
 from ops.backups.errors import BackupError
 from ops.backups.plan import plan
 from ops.models import Backup, BackupKind, Drill, DrillVerdict, Run, RunKind
 from ops.readiness.reading import readiness
-from ops.readiness.sentences import sentence
+from ops.readiness.sentences import answer
 from ops.restores.drills.drill import ask_for_drill
 from ops.restores.requests import DrillRequest
 
@@ -186,7 +187,8 @@ class DrillAdmin(OpsModelAdmin):
             **(extra_context or {}),
             "title": "Drills",
             "readiness": ready,
-            "sentence": sentence(ready),
+            "answer": answer(ready),
+            "missing": standing(ready).missing,
             "trends": trends(list(ended.defer("steps")[:30]), rto=rto, rpo=rpo),
             "live": [
                 (run, run_title(run), state_of(run, now))

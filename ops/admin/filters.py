@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
+from ops.liveness import dead, living
 from ops.models import RunStatus
 
 if TYPE_CHECKING:
@@ -60,14 +61,14 @@ class StatusFilter(DropdownFilter):
         return [*((str(status), str(status.label)) for status in RunStatus), (self.DIED, "Died")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Tell the living from the dead by their last sign of life."""
+        """Tell the living from the dead, whatever their rows say."""
         status = self.value()
         if not status:
             return queryset
         if status == RunStatus.RUNNING:
-            return queryset.alive(timezone.now())
+            return living(queryset.running())
         if status == self.DIED:
-            return queryset.silent(timezone.now())
+            return queryset.filter(pk__in=dead(queryset))
         return queryset.filter(status=status)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.admin.words import length
+from ops.restores.complete.steps import overlaps, total_seconds
 
 _HUES = 6  # colours in ops.css, taken in turn
 
@@ -29,6 +30,7 @@ class Phases:
 
     parts: list[Phase]
     total: str
+    spans: list[Phase]  # lines about several parts at once, which add nothing to the total
 
     @property
     def summary(self) -> str:
@@ -40,21 +42,21 @@ def phases(steps: Sequence[dict[str, Any]]) -> Phases | None:
     """Draw steps that know their seconds; None without any."""
     if not steps:
         return None
-    seconds = [max(float(each.get("seconds") or 0), 0.0) for each in steps]
-    total = sum(seconds)
-    return Phases(
-        [
-            Phase(
-                name=_name(each),
-                took=length(took),
-                found=str(each.get("found") or ""),
-                width=round(took / total * 100, 3) if total else 0.0,
-                hue=number % _HUES,
-                state=str(each.get("state") or ""),
-            )
-            for number, (each, took) in enumerate(zip(steps, seconds, strict=True))
-        ],
-        length(total),
+    apart = [each for each in steps if not overlaps(each)]
+    total = total_seconds(apart)
+    parts = [_phase(each, number, total) for number, each in enumerate(apart)]
+    return Phases(parts, length(total), [_phase(each, 0, 0.0) for each in steps if overlaps(each)])
+
+
+def _phase(step: dict[str, Any], number: int, total: float) -> Phase:
+    took = max(float(step.get("seconds") or 0), 0.0)
+    return Phase(
+        name=_name(step),
+        took=length(took),
+        found=str(step.get("found") or ""),
+        width=round(took / total * 100, 3) if total else 0.0,
+        hue=number % _HUES,
+        state=str(step.get("state") or ""),
     )
 
 

@@ -30,7 +30,8 @@ from ops.restores.requests import RecoverRequest
 
 
 def _is_preview(recovery: Recovery) -> bool:
-    return recovery.state == RecoveryState.PREVIEWED and recovery.run is not None
+    previewed = recovery.state == RecoveryState.PREVIEWED and bool(recovery.plan)
+    return previewed and recovery.run is not None
 
 
 def _is_applied(recovery: Recovery) -> bool:

@@ -46,6 +46,8 @@ def plan_context(recovery: Recovery) -> dict[str, Any]:
     plan = recovery.plan or {}
     preview = recovery.state == RecoveryState.PREVIEWED
     return {
+        # Without a plan it ended before anything was compared.
+        "was_compared": bool(plan),
         "tables": [_table(each, is_preview=preview) for each in plan.get("tables") or []],
         "conflicts": plan.get("conflicts") or [],
         "notes": plan.get("notes") or [],

@@ -10,6 +10,8 @@ from django.db.models import QuerySet
 from ops.admin.restore_answers import Answers
 from ops.admin.words import about, ago, exactly, length
 from ops.models import Backup, BackupKind, BackupState, Drill, Restore, RestoreState
+from ops.readiness.reading import readiness
+from ops.restores.complete.steps import total_seconds
 
 Cost = tuple[str, str]
 
@@ -77,10 +79,9 @@ def _seconds(answers: Answers) -> tuple[float, str] | None:
     done = Restore.objects.filter(state__in=(RestoreState.SWAPPED, RestoreState.UNDONE))
     last = done.newest_first().first()
     if last is not None and last.phases:
-        return sum(float(each.get("seconds") or 0) for each in last.phases), "the last restore"
-    drill = drills.first()
-    if drill is not None and drill.rto_seconds:
-        return drill.rto_seconds, "the last drill"
+        return total_seconds(last.phases), "the last restore"
+    if (drilled := readiness().seconds) is not None:
+        return drilled, "the last drill"
     if answers.backup is not None and answers.backup.state == BackupState.PROVEN:
         seconds = answers.backup.check_seconds
         return None if seconds is None else (seconds, "proving this backup")

@@ -27,7 +27,7 @@ from ops.admin.run_state import has_died, state_of
 from ops.admin.typed import UndoRestoreForm
 from ops.admin.words import ago, exactly, moment, run_title, status_tag, tag, two_lines
 from ops.models import Recovery, Restore, RestoreState, Run, RunKind
-from ops.readiness.sentences import sentence
+from ops.readiness.sentences import answer
 from ops.restores.complete.undo import ask_for_undo
 
 _STATES = {
@@ -120,7 +120,8 @@ class RestoreAdmin(AccountViews, WizardViews):
             **(extra_context or {}),
             "title": "Restore",
             "readiness": seen.readiness,
-            "sentence": sentence(seen.readiness),
+            "answer": answer(seen.readiness),
+            "missing": seen.standing.missing,
             "overview": seen,
             "live": [
                 (run, run_title(run), state_of(run, now))

@@ -7,8 +7,8 @@ from typing import Any
 
 from ops.admin.words import run_title
 from ops.background import QUEUE
+from ops.liveness import is_dead, living
 from ops.models import Run, RunStatus
-from ops.models.runs import SILENCE
 from ops.runs import left_behind
 
 # A worker looks for work every second; longer than this, somebody should know what to do.
@@ -17,9 +17,7 @@ PATIENCE = dt.timedelta(seconds=15)
 
 def has_died(run: Run, now: dt.datetime) -> bool:
     """Whether its process stopped without a word. The row still says running until it is ended."""
-    return (
-        run.status == RunStatus.RUNNING and run.seen_at is not None and run.seen_at < now - SILENCE
-    )
+    return is_dead(run, now)
 
 
 def state_of(run: Run, now: dt.datetime) -> dict[str, Any]:
@@ -45,7 +43,7 @@ def state_of(run: Run, now: dt.datetime) -> dict[str, Any]:
 def died(run: Run) -> str:
     """What it means that a run's process is gone."""
     return (
-        "It gave no sign of life for a minute: its process was killed, or the machine stopped. "
+        "Nobody carries it out any more: its process was killed, or the machine stopped. "
         f"{left_behind(run.kind)} Ask for it again."
     )
 
@@ -73,7 +71,7 @@ def _hint(run: Run, now: dt.datetime) -> str:
     if now - run.asked_at < PATIENCE:
         return "It begins as soon as the worker is free."
     # What commands and the WAL receiver carry out by themselves keeps nobody waiting.
-    ahead = Run.objects.alive(now).filter(via="admin").first()
+    ahead = living(Run.objects.running().filter(via="admin")).first()
     if ahead is not None:
         return f"The worker is busy: {run_title(ahead)} is going on. This one waits for its turn."
     return (

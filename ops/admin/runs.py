@@ -29,6 +29,7 @@ from ops.admin.words import ago, exactly, length, moment, run_title, status_tag,
 from ops.background import may_have
 from ops.models import Run
 from ops.restores import approval
+from ops.restores.errors import RefusedError
 from ops.runs import ask_to_cancel
 
 
@@ -106,6 +107,8 @@ class RunAdmin(AccountRunButtons):
     )
     def cancel(self, request: HttpRequest, row: Run, data: dict[str, Any]) -> str:
         """Ask it to stop."""
+        if has_died(row, timezone.now()):
+            raise RefusedError(died(row))
         ask_to_cancel(row, by=asker(request).name)
         return "It was asked to stop, and does at its next step."
 

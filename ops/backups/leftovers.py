@@ -13,7 +13,8 @@ from django.conf import settings
 from ops.backups import manifest, pins
 from ops.backups.naming import parse_name
 from ops.backups.vault import OpenUpload, Vault
-from ops.models import Backup, Run, RunKind, RunStatus
+from ops.liveness import living
+from ops.models import Backup, Run, RunKind
 
 # What is younger may be of a backup that another machine is taking.
 SAFE_AGE = timedelta(days=1)
@@ -61,7 +62,7 @@ def remove(vault: Vault, leftover: Leftover) -> None:
 
 def _something_is_written() -> bool:
     writing = Run.objects.filter(kind__in=(RunKind.BACKUP, RunKind.COPY))
-    return writing.filter(status=RunStatus.RUNNING).exists()
+    return bool(living(writing.running()).exists())
 
 
 def _objects(vault: Vault) -> Iterator[Leftover]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import psutil
 import psycopg
-from django.utils import timezone
 
 from ops.backups.errors import BusyError
+from ops.liveness import living, process_is_gone
 from ops.models import BackupKind, Run, RunKind, RunStatus
 from ops.postgres.endpoint import Connection, Endpoint
-from ops.runs import OWNER, bury
+from ops.runs import OWNER, close_dead_runs
 
 # The lock lasts as long as its session, which says nothing while the backup is taken. Neither a
 # firewall nor the server may take it for idle.
@@ -46,7 +44,7 @@ def one_at_a_time(kind: str, run: Run) -> Iterator[Connection]:
         if not taken(connection, _CLASS, _SLOTS[BackupKind(kind)], lambda: _others(kind, run)):
             raise BusyError(_who(kind, run))
         with given_back(connection):
-            bury(_others(kind, run).filter(pk__in=_dead(kind, run)))
+            close_dead_runs(_others(kind, run))
             yield connection
 
 
@@ -77,30 +75,13 @@ def taken(
         if row is not None and row[0]:
             return True
         holders = list(others())
-        if not holders or not all(_is_gone(run) for run in holders) or time.monotonic() > deadline:
+        if (
+            not holders
+            or not all(process_is_gone(run) for run in holders)
+            or time.monotonic() > deadline
+        ):
             return False
         time.sleep(0.1)
-
-
-def _dead(kind: str, asking: Run) -> list[int]:
-    """Return the runs that nobody carries out any more.
-
-    Not all that say they are running: one that began this moment is about to meet the lock.
-    """
-    silent = set(Run.objects.silent(timezone.now()).values_list("pk", flat=True))
-    return [run.pk for run in _others(kind, asking) if run.pk in silent or _is_gone(run)]
-
-
-def _is_gone(run: Run) -> bool:
-    """Tell whether the process of a run on this machine is gone; of another's nobody can know."""
-    if run.host != socket.gethostname()[:100] or not run.process or run.started_at is None:
-        return False
-    try:
-        began = float(psutil.Process(run.process).create_time())
-    except psutil.NoSuchProcess:
-        return True
-    # Numbers are used again. A process younger than the run is another one.
-    return began > run.started_at.timestamp() + 1
 
 
 def _others(kind: str, run: Run) -> Any:
@@ -111,7 +92,7 @@ def _others(kind: str, run: Run) -> Any:
 
 
 def _who(kind: str, asking: Run) -> str:
-    run = _others(kind, asking).newest_first().first()
+    run = living(_others(kind, asking)).newest_first().first()
     label = BackupKind(kind).label.lower()
     if run is None:
         return f"Another {label} backup is being taken. Nothing was done. Wait for it to end."

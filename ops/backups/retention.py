@@ -23,10 +23,11 @@ from ops.backups.removal import delete_from
 from ops.backups.rules import Entry, decide
 from ops.backups.vault import COPY, PRIMARY, Vault
 from ops.backups.wal.gaps import Anchor, Piece, deletable
+from ops.liveness import living
 from ops.models import Backup, BackupCopy, BackupKind, BackupState, Run, RunKind, WalSegment
 from ops.models.backups import GOOD, PHYSICAL
 from ops.progress import Counter, Progress, Several
-from ops.runs import Asker, ask, bury_silent_runs, running
+from ops.runs import Asker, ask, running
 from ops.words import size
 
 # A base backup that has just begun will want the segments of its own time.
@@ -132,7 +133,6 @@ def prune(run: Run, dry_run: bool = False, progress: Progress | None = None) -> 
     with running(run) as own:
         told = Several(own, progress or Counter())
         told.phase("deciding")
-        bury_silent_runs()
         with _physical_held(run) as held:
             done = _found(timezone.now())
             if not held:
@@ -172,7 +172,7 @@ class _Busy:
     def __init__(self) -> None:
         self.working_on: dict[int, str] = {}
         self.physical = ""
-        at_work = Run.objects.unfinished().exclude(kind__in=(RunKind.PRUNE, RunKind.DELETE))
+        at_work = living(Run.objects.all()).exclude(kind__in=(RunKind.PRUNE, RunKind.DELETE))
         for run in at_work:
             if run.backup_id is not None:
                 self.working_on[run.backup_id] = f"a run is at work on it ({run})"
@@ -272,7 +272,7 @@ def why_it_stays(backup: Backup, run: Run | None = None) -> str:
         return f"it is pinned ({backup.pin_reason}); unpin it first"
     if child := backup.children.newest_first().first():
         return f"{child} adds to it; delete the chain from its end"
-    others = Run.objects.unfinished().filter(backup=backup)
+    others = living(Run.objects.filter(backup=backup))
     if run is not None:
         others = others.exclude(pk=run.pk)
     if at_work := others.first():

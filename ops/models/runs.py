@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Self
 
 import pgtrigger
@@ -10,7 +10,7 @@ from django.db import models
 
 from ops.postgres.roles import ADMIN
 
-# The work says that it is alive every second; silence this long means that it died.
+# Who waits for approval says so every second; silence this long means that nobody waits any more.
 SILENCE = timedelta(seconds=60)
 
 
@@ -90,13 +90,9 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Waiting or running."""
         return self.exclude(status__in=ENDED)
 
-    def alive(self, now: datetime) -> Self:
-        """Running, with a sign of life not long ago."""
-        return self.filter(status=RunStatus.RUNNING, seen_at__gte=now - SILENCE)
-
-    def silent(self, now: datetime) -> Self:
-        """Said to be running, with no sign of life for too long."""
-        return self.filter(status=RunStatus.RUNNING, seen_at__lt=now - SILENCE)
+    def running(self) -> Self:
+        """Said to be running; whether somebody still is at it, `ops.liveness` knows."""
+        return self.filter(status=RunStatus.RUNNING)
 
 
 class Run(models.Model):

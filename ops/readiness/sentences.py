@@ -12,10 +12,11 @@ from ops.readiness.value import Readiness, Shortcoming
 
 def sentence(ready: Readiness) -> str:
     """Return the whole answer: up to when, proven when, in how long, and what is missing."""
-    return " ".join([_answer(ready), *(shortcoming(each, ready) for each in ready.shortcomings)])
+    return " ".join([answer(ready), *(shortcoming(each, ready) for each in ready.shortcomings)])
 
 
-def _answer(ready: Readiness) -> str:
+def answer(ready: Readiness) -> str:
+    """Return up to when, proven when, in how long."""
     if ready.restorable_to is None:
         return f"Nothing can be restored: there is no good backup of {ready.environment}."
     to = f"{timezone.localtime(ready.restorable_to):%Y-%m-%d %H:%M %Z}"

@@ -29,7 +29,7 @@ from ops.progress import Counter
 from ops.readiness.reading import readiness
 from ops.readiness.sentences import sentence
 from ops.rls.router import OWNER_ALIAS, as_owner_by_default
-from ops.runs import Asker, ask, ask_to_cancel
+from ops.runs import Asker, ask, ask_to_cancel, left_behind
 from ops.words import size
 
 _HELP = """\
@@ -147,8 +147,11 @@ class Command(BaseCommand):
                 "when another one is in its way.",
                 returncode=USAGE,
             )
-        ask_to_cancel(run, by=Asker.of_command().name)
-        self.stdout.write(f"{run} (run {run.pk}) is asked to stop, and does at its next step.")
+        if ask_to_cancel(run, by=Asker.of_command().name):
+            told = "is asked to stop, and does at its next step."
+        else:
+            told = f"had died: nobody carries it out. It is ended now. {left_behind(run.kind)}"
+        self.stdout.write(f"{run} (run {run.pk}) {told}")
 
     # --- all of them ---------------------------------------------------------------------------
 

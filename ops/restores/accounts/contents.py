@@ -163,9 +163,9 @@ def _owned(
             if parent is None or each.table in found or each.table in left_out:
                 continue
             condition = sql.SQL(
-                "EXISTS (SELECT FROM ONLY {parent} AS p WHERE {same} AND {condition})"
+                "EXISTS (SELECT FROM {parent} AS p WHERE {same} AND {condition})"
             ).format(
-                parent=parent.table.sql,
+                parent=parent.table.rows,
                 same=equal("p", each.to_columns, "r", each.columns),
                 condition=_on_parent(parent),
             )
@@ -179,8 +179,8 @@ def _on_parent(parent: Owned) -> sql.Composable:
     if parent.account_column:
         return sql.SQL("p.{} = %(account)s").format(sql.Identifier(parent.account_column))
     # The condition speaks of r: one level deeper that has to be the parent.
-    return sql.SQL("EXISTS (SELECT FROM ONLY {} AS r WHERE {} AND {})").format(
-        parent.table.sql,
+    return sql.SQL("EXISTS (SELECT FROM {} AS r WHERE {} AND {})").format(
+        parent.table.rows,
         equal("r", parent.table.key, "p", parent.table.key),
         parent.condition,
     )

@@ -242,7 +242,7 @@ def _require_visible(stage: Stage, contents: Contents, account: int) -> None:
         if not contents.owned[title].account_column:
             continue
         row = connection.execute(
-            sql.SQL("SELECT count(*) FROM ONLY {}").format(staged.table.sql)
+            sql.SQL("SELECT count(*) FROM {}").format(staged.table.rows)
         ).fetchone()
         if row is None or row[0] != staged.rows:
             raise ConflictError(

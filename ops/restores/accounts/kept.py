@@ -15,6 +15,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from ops.liveness import living
 from ops.models import Run, RunKind, RunStatus
 from ops.restores.errors import RefusedError
 
@@ -88,7 +89,7 @@ def tidy(now: datetime) -> int:
     ]
     if not old:
         return 0
-    imports = Run.objects.unfinished().filter(kind=RunKind.IMPORT)
+    imports = living(Run.objects.filter(kind=RunKind.IMPORT))
     needed = set(imports.values_list("arguments__path", flat=True))
     gone = [path for path in old if str(path) not in needed]
     for path in gone:

@@ -116,9 +116,9 @@ class Source:
     def _shared(self, table: Table, key: tuple[str, ...]) -> Rows:
         """The rows of everybody that rows of the account name, by their names."""
         named = [
-            sql.SQL("SELECT r.{} FROM ONLY {} AS r WHERE {}").format(
+            sql.SQL("SELECT r.{} FROM {} AS r WHERE {}").format(
                 sql.Identifier(column),
-                self._contents.owned[title].table.sql,
+                self._contents.owned[title].table.rows,
                 self._contents.owned[title].condition,
             )
             for (title, column), to in self._contents.meant.items()
@@ -145,8 +145,8 @@ class Source:
         file = f"{folder}/{safe}.jsonl"
         self._queries[file] = sql.SQL(
             "SELECT pg_catalog.row_to_json(x)::text FROM"
-            " (SELECT {} FROM ONLY {} AS r WHERE {} ORDER BY {}) AS x"
-        ).format(values, table.sql, condition, order)
+            " (SELECT {} FROM {} AS r WHERE {} ORDER BY {}) AS x"
+        ).format(values, table.rows, condition, order)
         digest, count, size = hashlib.sha256(), 0, 0
         for line in self._lines(file):
             count, size = count + 1, size + len(line)
@@ -184,8 +184,8 @@ class Source:
         listed: set[str] = set()
         for owned in self._contents.owned.values():
             for column in () if owned.is_history else file_columns(owned.title):
-                query = sql.SQL("SELECT DISTINCT r.{0}::text FROM ONLY {1} AS r WHERE {2}").format(
-                    sql.Identifier(column), owned.table.sql, owned.condition
+                query = sql.SQL("SELECT DISTINCT r.{0}::text FROM {1} AS r WHERE {2}").format(
+                    sql.Identifier(column), owned.table.rows, owned.condition
                 )
                 rows = self._connection.execute(query, {"account": self._account}).fetchall()
                 listed.update(name for (name,) in rows if name)

@@ -6,12 +6,14 @@ It is held in the maintenance database: sessions of the live one are ended when 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from ops.backups.errors import BusyError
 from ops.backups.lock import KEPT_ALIVE, given_back, taken
-from ops.models import Run, RunKind, RunStatus
+from ops.liveness import living
+from ops.models import Run, RunKind
 from ops.postgres.endpoint import Connection, Endpoint
 from ops.postgres.roles import MAINTENANCE_DATABASE
 
@@ -40,16 +42,17 @@ def _number(database: str) -> int:
     return unsigned - 2**32 if unsigned >= 2**31 else unsigned
 
 
-def _others(asking: Run | None) -> Iterable[Run]:
+def _others(asking: Run | None) -> Any:
     """Return the runs that could have the lock, newest first; none where no catalogue is."""
     if asking is None:
         return []
-    busy = Run.objects.filter(kind__in=_KINDS, status=RunStatus.RUNNING).exclude(pk=asking.pk)
+    busy = Run.objects.running().filter(kind__in=_KINDS).exclude(pk=asking.pk)
     return busy.newest_first()
 
 
 def _who(database: str, asking: Run | None) -> str:
-    run = next(iter(_others(asking)), None)
+    others = _others(asking)
+    run = living(others).first() if others else None
     if run is None or run.started_at is None:
         return f"{database} is being restored already. Nothing was done. Wait for that to end."
     return (

@@ -26,6 +26,7 @@ from ops.models.backups import PHYSICAL
 from ops.postgres.endpoint import Connection, Endpoint
 from ops.restores.complete.migrating import known_migrations, pending
 from ops.restores.complete.sources import Source
+from ops.restores.complete.steps import total_seconds
 from ops.restores.errors import RefusedError
 from ops.restores.requests import RestoreRequest
 from ops.words import ago, duration, size
@@ -269,8 +270,7 @@ def _estimate(source: Source) -> float:
     except Error:
         last = None
     if last is not None and last.backup is not None and last.backup.raw_size > 1_000_000:
-        took = float(sum(each.get("seconds", 0) for each in last.phases))
-        return took * raw / last.backup.raw_size
+        return total_seconds(last.phases) * raw / last.backup.raw_size
     return 5 + raw / _GUESS
 
 

@@ -12,7 +12,8 @@ from ops.backups.dump_restore import administrator_needs
 from ops.backups.errors import BusyError
 from ops.backups.manifest import Manifest
 from ops.backups.scratch import FACTOR
-from ops.models import BackupKind, Run, RunKind, RunStatus
+from ops.liveness import living
+from ops.models import BackupKind, Run, RunKind
 from ops.postgres import server, tools
 from ops.postgres.endpoint import Connection, Endpoint
 from ops.postgres.roles import template_of
@@ -77,10 +78,8 @@ def server_notes(
 
 def require_no_backup_running() -> None:
     """Raise BusyError while a full backup is taken: the one before the swap would meet its lock."""
-    running = Run.objects.filter(
-        kind=RunKind.BACKUP, status=RunStatus.RUNNING, arguments__kind=BackupKind.FULL
-    )
-    run = running.newest_first().first()
+    taking = Run.objects.running().filter(kind=RunKind.BACKUP, arguments__kind=BackupKind.FULL)
+    run = living(taking).newest_first().first()
     if run is not None and run.started_at is not None:
         raise BusyError(
             f"A full backup is being taken since {run.started_at:%H:%M:%S} UTC by {run.asked_by} "

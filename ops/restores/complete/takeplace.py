@@ -21,6 +21,7 @@ from ops.restores.complete.beside import name_beside
 from ops.restores.complete.job import Job
 from ops.restores.complete.servercheck import require_no_backup_running
 from ops.restores.complete.sources import Source
+from ops.restores.complete.steps import WRITES_CLOSED
 from ops.words import duration
 
 _LOOK_EVERY = 1.0  # seconds
@@ -70,7 +71,7 @@ def take_place(job: Job, source: Source, beside: Endpoint) -> None:
     job.steps.done += [
         {"name": "swapped", "seconds": round(now - began, 3), "found": f"{kept} is kept"},
         {
-            "name": "writes closed",
+            "name": WRITES_CLOSED,
             "seconds": round(now - closed, 3),
             "found": "as long as nothing could be changed, with what was done meanwhile",
         },

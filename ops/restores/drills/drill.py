@@ -39,7 +39,7 @@ from ops.restores.drills.steps.rehearsal import Rehearsal
 from ops.restores.errors import RefusedError
 from ops.restores.moments.targets import Target
 from ops.restores.requests import DrillRequest
-from ops.runs import Asker, ask, bury_silent_runs, refresh_connection, running
+from ops.runs import DRILL_DIED, Asker, ask, close_dead_runs, refresh_connection, running
 
 
 def ask_for_drill(request: DrillRequest, *, by: Asker) -> Run:
@@ -101,14 +101,14 @@ def drill(run: Run, progress: Progress | None = None) -> Drill:
 
 def bury_drills() -> int:
     """End the drills whose process died without a word; returns how many."""
-    bury_silent_runs()
+    close_dead_runs()
     dead = Drill.objects.filter(verdict=DrillVerdict.RUNNING).filter(
         Q(run__isnull=True) | Q(run__status__in=ENDED)
     )
     return dead.update(
         verdict=DrillVerdict.ABORTED,
         finished_at=timezone.now(),
-        note="Its process died without a word. What it had restored is gone or goes with the next.",
+        note=DRILL_DIED,
     )
 
 

@@ -113,7 +113,7 @@ def _ask_as(
                 "SELECT count(*) FILTER (WHERE l.{first} IS NULL AND w.{column}::text = {account}),"
                 " count(*) FILTER (WHERE l.{first} IS NOT NULL AND w.{column}::text IS DISTINCT"
                 " FROM {account})"
-                " FROM {act} AS a JOIN {wanted} AS w ON {is_wanted} LEFT JOIN ONLY {live} AS l ON"
+                " FROM {act} AS a JOIN {wanted} AS w ON {is_wanted} LEFT JOIN {live} AS l ON"
                 " {same} WHERE a.act IN ({ins}, {upd})"
             ).format(
                 first=sql.Identifier(each.table.key[0]),
@@ -122,7 +122,7 @@ def _ask_as(
                 act=each.act,
                 wanted=each.wanted,
                 is_wanted=each.same("w", "a"),
-                live=each.table.sql,
+                live=each.table.rows,
                 same=each.same("l", "a"),
                 ins=sql.Literal(RowAct.INSERTED.value),
                 upd=sql.Literal(RowAct.UPDATED.value),

@@ -126,9 +126,7 @@ def _told() -> Iterator[None]:
 
 def _lock(live: Connection, work: Sequence[Staged]) -> None:
     for each in sorted(work, key=lambda one: one.table.title):
-        live.execute(
-            sql.SQL("LOCK TABLE ONLY {} IN SHARE ROW EXCLUSIVE MODE").format(each.table.sql)
-        )
+        live.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(each.table.rows))
 
 
 def _require_unchanged(live: Connection, work: Sequence[Staged]) -> None:
@@ -137,7 +135,7 @@ def _require_unchanged(live: Connection, work: Sequence[Staged]) -> None:
     for each in work:
         rows = live.execute(
             sql.SQL(
-                "SELECT ARRAY[{key}] FROM {act} AS a LEFT JOIN ONLY {live} AS l ON {same}"
+                "SELECT ARRAY[{key}] FROM {act} AS a LEFT JOIN {live} AS l ON {same}"
                 " WHERE a.act <> '' AND a.before IS DISTINCT FROM"
                 " CASE WHEN l.{first} IS NOT NULL THEN {now} END LIMIT 20"
             ).format(
@@ -145,7 +143,7 @@ def _require_unchanged(live: Connection, work: Sequence[Staged]) -> None:
                     sql.SQL("a.{}::text").format(sql.Identifier(k)) for k in each.table.key
                 ),
                 act=each.act,
-                live=each.table.sql,
+                live=each.table.rows,
                 same=each.same("a", "l"),
                 first=sql.Identifier(each.table.key[0]),
                 now=image(each.table, "l"),
@@ -179,7 +177,7 @@ def _require_as_wanted(live: Connection, each: Staged) -> None:
     row = live.execute(
         sql.SQL(
             "SELECT ARRAY[{key}] FROM {act} AS a JOIN {wanted} AS w ON {is_wanted}"
-            " LEFT JOIN ONLY {live} AS l ON {same}"
+            " LEFT JOIN {live} AS l ON {same}"
             " WHERE a.act IN ({ins}, {upd}) AND (l.{first} IS NULL OR {differs}) LIMIT 1"
         ).format(
             key=sql.SQL(", ").join(
@@ -188,7 +186,7 @@ def _require_as_wanted(live: Connection, each: Staged) -> None:
             act=each.act,
             wanted=each.wanted,
             is_wanted=each.same("w", "a"),
-            live=each.table.sql,
+            live=each.table.rows,
             same=each.same("l", "a"),
             first=sql.Identifier(each.table.key[0]),
             ins=sql.Literal(RowAct.INSERTED.value),
@@ -209,14 +207,14 @@ def _move_sequences(live: Connection, each: Staged) -> None:
         live.execute(
             sql.SQL(
                 "SELECT setval({name}, found.far) FROM (SELECT {aggregate}({column})::bigint AS far"
-                " FROM ONLY {table}) AS found, {sequence} AS s"
+                " FROM {table}) AS found, {sequence} AS s"
                 " WHERE found.far {ahead} s.last_value OR (found.far = s.last_value AND NOT"
                 " s.is_called)"
             ).format(
                 name=sql.Literal(sequence),
                 aggregate=sql.SQL("max" if rising else "min"),
                 column=sql.Identifier(column),
-                table=each.table.sql,
+                table=each.table.rows,
                 sequence=sql.SQL(sequence),
                 ahead=sql.SQL(">" if rising else "<"),
             )
@@ -232,7 +230,7 @@ def _record(live: Connection, work: Sequence[Staged], author: Author) -> int:
                 'INSERT INTO public.ops_recoveryrow (recovery_id, position, "table", key, act,'
                 " before, after) SELECT {recovery}, {base} + row_number() OVER (), {title}, {key},"
                 " a.act, a.before, CASE WHEN l.{first} IS NOT NULL THEN {after} END"
-                " FROM {act} AS a LEFT JOIN ONLY {live} AS l ON {same} WHERE a.act <> ''"
+                " FROM {act} AS a LEFT JOIN {live} AS l ON {same} WHERE a.act <> ''"
             ).format(
                 recovery=sql.Literal(author.recovery),
                 base=sql.Literal(position),
@@ -241,7 +239,7 @@ def _record(live: Connection, work: Sequence[Staged], author: Author) -> int:
                 first=sql.Identifier(each.table.key[0]),
                 after=image(each.table, "l"),
                 act=each.act,
-                live=each.table.sql,
+                live=each.table.rows,
                 same=each.same("a", "l"),
             )
         ).rowcount

@@ -32,6 +32,7 @@ class Side:
     title: str
     schema: str
     table: sql.Identifier
+    rows: sql.Composed  # with those of its partitions, without those of its children
     key: tuple[str, ...]  # today's names
     own: Mapping[str, str]  # from today's names of columns to the database's own
 
@@ -42,6 +43,7 @@ class Side:
             table.title,
             table.schema,
             table.sql,
+            table.rows,
             table.key,
             {column.name: column.name for column in table.columns},
         )
@@ -50,7 +52,8 @@ class Side:
     def of_past(cls, pair: Pair) -> Side:
         """Return a table of the backup under its name of today."""
         own = {new: old for old, new in pair.columns}
-        return cls(pair.title, pair.past.schema, pair.past.sql, pair.live.key, own)
+        past = pair.past
+        return cls(pair.title, past.schema, past.sql, past.rows, pair.live.key, own)
 
     def knows(self, columns: Iterable[str]) -> bool:
         """Whether the database has all these columns."""
@@ -111,8 +114,8 @@ class Closure:
         side = self.sides[title]
         return self._add(
             title,
-            sql.SQL("SELECT {} FROM ONLY {} AS r WHERE {}").format(
-                self._key(side, "r"), side.table, condition or sql.SQL("true")
+            sql.SQL("SELECT {} FROM {} AS r WHERE {}").format(
+                self._key(side, "r"), side.rows, condition or sql.SQL("true")
             ),
         )
 
@@ -178,12 +181,12 @@ class Closure:
     def _children(self, each: Reference, *, only_new: bool) -> sql.Composed:
         child, parent = self.sides[each.table], self.sides[each.to_table]
         return sql.SQL(
-            "SELECT {key} FROM ONLY {child} AS r JOIN ONLY {parent} AS p ON {refers}"
+            "SELECT {key} FROM {child} AS r JOIN {parent} AS p ON {refers}"
             " JOIN {chosen} AS k ON {is_chosen} WHERE {condition} {fresh}"
         ).format(
             key=self._key(child, "r"),
-            child=child.table,
-            parent=parent.table,
+            child=child.rows,
+            parent=parent.rows,
             refers=equal("r", child.names(each.columns), "p", parent.names(each.to_columns)),
             chosen=self.chosen(each.to_table),
             is_chosen=equal("p", parent.names(parent.key), "k", parent.key),
@@ -199,15 +202,15 @@ class Closure:
             wanted = sql.Identifier("chosen_wanted")
             self.connection.execute(
                 sql.SQL(
-                    "CREATE TEMPORARY TABLE {wanted} AS SELECT DISTINCT {key} FROM ONLY {parent}"
-                    " AS p JOIN ONLY {child} AS r ON {refers} JOIN {chosen} AS k ON {is_chosen}"
+                    "CREATE TEMPORARY TABLE {wanted} AS SELECT DISTINCT {key} FROM {parent}"
+                    " AS p JOIN {child} AS r ON {refers} JOIN {chosen} AS k ON {is_chosen}"
                     " WHERE {condition} {fresh} AND NOT EXISTS (SELECT FROM {known} AS o WHERE"
                     " {same})"
                 ).format(
                     wanted=wanted,
                     key=self._key(parent, "p"),
-                    parent=parent.table,
-                    child=child.table,
+                    parent=parent.rows,
+                    child=child.rows,
                     refers=equal(
                         "r", child.names(each.columns), "p", parent.names(each.to_columns)
                     ),

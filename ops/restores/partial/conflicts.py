@@ -91,7 +91,7 @@ def _taken(live: Connection, staged: Staged) -> Iterator[str]:
             "   (SELECT w.* FROM {wanted} AS w JOIN {act} AS a ON {is_act}"
             "    WHERE a.act IN ({ins}, {upd})) AS w WHERE {where}) AS n"
             " JOIN (SELECT ARRAY[{new_key}] AS key, {inner}, {key_row} AS same FROM"
-            "   (SELECT w.* FROM ONLY {live} AS w WHERE NOT EXISTS"
+            "   (SELECT w.* FROM {live} AS w WHERE NOT EXISTS"
             "    (SELECT FROM {act} AS a WHERE {is_act} AND a.act <> '')) AS w WHERE {where}) AS o"
             " ON {clash} AND n.same IS DISTINCT FROM o.same LIMIT {shown}"
         ).format(
@@ -108,7 +108,7 @@ def _taken(live: Connection, staged: Staged) -> Iterator[str]:
             is_act=staged.same("a", "w"),
             ins=sql.Literal(RowAct.INSERTED),
             upd=sql.Literal(RowAct.UPDATED),
-            live=table.sql,
+            live=table.rows,
             where=where,
             clash=clash,
             shown=sql.Literal(SHOWN),
@@ -166,7 +166,6 @@ def _parentless(
     live: Connection, child: Staged, parent: Staged | None, reference: Reference
 ) -> Iterator[str]:
     """Recovered rows that refer to a row which is gone and does not come back with them."""
-    to = sql.SQL(reference.to_table)
     refers = equal("w", reference.columns, "p", reference.to_columns)
     going = coming = sql.Composed([])
     if parent is not None:
@@ -187,7 +186,7 @@ def _parentless(
     query = sql.SQL(
         "SELECT ARRAY[{key}], concat_ws(', ', {told}) FROM {wanted} AS w JOIN {act} AS a ON"
         " {is_act} WHERE a.act IN ({ins}, {upd}) AND {set} AND NOT EXISTS"
-        " (SELECT FROM ONLY {to} AS p WHERE {refers}{going}){coming} LIMIT {shown}"
+        " (SELECT FROM {to} AS p WHERE {refers}{going}){coming} LIMIT {shown}"
     ).format(
         key=sql.SQL(", ").join(
             sql.SQL("w.{}::text").format(sql.Identifier(k)) for k in child.table.key
@@ -203,7 +202,7 @@ def _parentless(
         set=sql.SQL(" AND ").join(
             sql.SQL("{} IS NOT NULL").format(sql.Identifier("w", k)) for k in reference.columns
         ),
-        to=to,
+        to=reference.to_rows,
         refers=refers,
         going=going,
         coming=coming,
@@ -226,17 +225,17 @@ def _needed(
             child.act, child.same("d", "r")
         )
     query = sql.SQL(
-        "SELECT ARRAY[{key}], count(*) FROM {act} AS a JOIN ONLY {parent} AS p ON {is_act}"
-        " JOIN ONLY {child} AS r ON {refers} WHERE a.act = {deleted}{kept} GROUP BY 1"
+        "SELECT ARRAY[{key}], count(*) FROM {act} AS a JOIN {parent} AS p ON {is_act}"
+        " JOIN {child} AS r ON {refers} WHERE a.act = {deleted}{kept} GROUP BY 1"
         " LIMIT {shown}"
     ).format(
         key=sql.SQL(", ").join(
             sql.SQL("a.{}::text").format(sql.Identifier(k)) for k in parent.table.key
         ),
         act=parent.act,
-        parent=parent.table.sql,
+        parent=parent.table.rows,
         is_act=parent.same("a", "p"),
-        child=sql.SQL(reference.table),
+        child=reference.rows,
         refers=equal("r", reference.columns, "p", reference.to_columns),
         deleted=sql.Literal(RowAct.DELETED),
         kept=kept,

@@ -7,7 +7,7 @@ way: kept as JSON in the recovery's row, so that a terminal and a page show the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psycopg import sql
@@ -25,6 +25,7 @@ from ops.restores.partial.selecting import (
     Missing,
     choose_subject,
     choose_where,
+    require_no_partition,
     subject_keys,
     table_title,
     wanted_subject,
@@ -91,6 +92,8 @@ def require_sensible(request: RecoverRequest) -> None:
 def tables_needed(request: RecoverRequest, live: Connection) -> list[str]:
     """Return the tables, by today's names, that the rows asked for may lead to."""
     known = tables_of(live)
+    for name in request.tables:
+        require_no_partition(live, name)
     titles = [table_title(name, known) for name in request.tables if _is_known(name, known)]
     gone = [name for name in request.tables if not _is_known(name, known)]
     titles += [name if "." in name else f"public.{name}" for name in gone]
@@ -258,7 +261,17 @@ def _references(live: Connection, past: Connection, today: dict[str, Table]) -> 
         and each.table in today
         and each.to_table in today
     ]
-    return [*found, *link_references(links())]
+    return [_shaped(each, today) for each in (*found, *link_references(links()))]
+
+
+def _shaped(reference: Reference, today: dict[str, Table]) -> Reference:
+    """Return a reference that knows which of its two tables are partitioned."""
+    table, to_table = today.get(reference.table), today.get(reference.to_table)
+    return replace(
+        reference,
+        is_partitioned=bool(table and table.is_partitioned),
+        to_is_partitioned=bool(to_table and to_table.is_partitioned),
+    )
 
 
 def _columns(pair: Pair, wanted: Sequence[str]) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ from ops.restores.partial.stage import prepare_session
 from ops.restores.partial.undo_rows import prepare_undo
 from ops.restores.past.pasts import newest_full_backup, past
 from ops.restores.requests import RecoverRequest
-from ops.runs import OWNER, Asker, ask, bury_silent_runs, running
+from ops.runs import OWNER, Asker, ask, running
 
 
 def ask_for_recovery(request: RecoverRequest, *, by: Asker) -> Run:
@@ -67,7 +67,6 @@ def recover(
     no, the recovery stays a preview.
     """
     approval.require(run, progress)
-    bury_silent_runs()
     with running(run) as own:
         told = Several(own, progress or Counter())
         request = RecoverRequest.of_run(run)

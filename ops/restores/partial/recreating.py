@@ -25,7 +25,7 @@ from ops.restores.partial.dropped import (
     script_of_database,
 )
 from ops.restores.partial.selecting import table_title
-from ops.restores.partial.shape import titles_of
+from ops.restores.partial.shape import tables_of, titles_of
 from ops.restores.private import PrivateDatabase
 from ops.restores.requests import RecoverRequest
 from ops.rls.closed import share
@@ -79,7 +79,15 @@ def recreated(
         yield None
         return
     on_purpose = dropped_by(applied)
+    then = tables_of(past)
     for title in gone:
+        if title in then and then[title].is_partitioned:
+            raise RefusedError(
+                f"{title} is gone today and was partitioned, and a partitioned table can't be made "
+                "anew by a recovery. Nothing was changed. Make it and its partitions as they were, "
+                "empty, and run this again; or restore the backup beside (`manage.py restore "
+                "BACKUP --as NAME`) and take what you need from there."
+            )
         if title in on_purpose:
             raise RefusedError(
                 f"{title} was dropped by the migration {on_purpose[title]}, so the application of "

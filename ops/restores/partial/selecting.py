@@ -45,6 +45,26 @@ def table_title(name: str, known: Iterable[str]) -> str:
     )
 
 
+def require_no_partition(connection: Connection, name: str) -> None:
+    """Raise RefusedError for a partition: its rows are those of the partitioned table."""
+    row = connection.execute(_ROOT, {"names": [name, f"public.{name}"]}).fetchone()
+    if row is not None:
+        raise RefusedError(
+            f"{row[0]} is a partition of {row[1]}, and its rows are recovered through that. "
+            f"Nothing was changed. Name {row[1]}, with --where for some of its rows."
+        )
+
+
+_ROOT = """
+    SELECT format('%%I.%%I', n.nspname, c.relname),
+      pg_catalog.pg_partition_root(c.oid)::regclass::text
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relispartition AND c.relkind IN ('r', 'p', 'f') AND (
+      format('%%I.%%I', n.nspname, c.relname) = ANY (%(names)s)
+      OR format('%%s.%%s', n.nspname, c.relname) = ANY (%(names)s))
+"""
+
+
 def wanted_subject(request: RecoverRequest) -> Subject:
     """Return what a request is about. Raises RefusedError for a subject that nobody told of."""
     try:
@@ -76,9 +96,9 @@ def choose_subject(
     )
     if account is not None and wanted.account:
         strange = closure.connection.execute(
-            sql.SQL("SELECT r.{}::text FROM ONLY {} AS r WHERE {} AND ({})::text <> {}").format(
+            sql.SQL("SELECT r.{}::text FROM {} AS r WHERE {} AND ({})::text <> {}").format(
                 sql.Identifier(side.own[side.key[0]]),
-                side.table,
+                side.rows,
                 condition,
                 sql.SQL(wanted.account),
                 sql.Literal(account),
@@ -106,7 +126,7 @@ def choose_where(closure: Closure, title: str, condition: str) -> None:
         )
     )
     query = sql.SQL(
-        "COPY (SELECT {key} FROM (SELECT {columns} FROM ONLY {table}) AS r WHERE (\n{condition}\n))"
+        "COPY (SELECT {key} FROM (SELECT {columns} FROM {table}) AS r WHERE (\n{condition}\n))"
         " TO STDOUT"
     ).format(
         key=names(side.key, "r"),
@@ -114,7 +134,7 @@ def choose_where(closure: Closure, title: str, condition: str) -> None:
             sql.SQL("{} AS {}").format(sql.Identifier(own), sql.Identifier(name))
             for name, own in side.own.items()
         ),
-        table=side.table,
+        table=side.rows,
         condition=sql.SQL(condition),
     )
     try:
@@ -227,9 +247,9 @@ class Missing:
             _copy(
                 self._live,
                 sql.SQL(
-                    "SELECT {} FROM {} AS k WHERE NOT EXISTS (SELECT FROM ONLY {} AS r WHERE {})"
+                    "SELECT {} FROM {} AS k WHERE NOT EXISTS (SELECT FROM {} AS r WHERE {})"
                 ).format(
-                    names(side.key, "k"), asked, side.table, equal("k", side.key, "r", side.key)
+                    names(side.key, "k"), asked, side.rows, equal("k", side.key, "r", side.key)
                 ),
                 self._past, wanted, self._progress,
             )  # fmt: skip

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from psycopg import sql
+from psycopg.sql import Composed
 
 from ops.backups.pinned import pin
 from ops.postgres.endpoint import Connection
@@ -32,18 +33,24 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table that holds rows itself."""
+    """One table: a partitioned one with its partitions, which are no tables of their own here."""
 
     schema: str
     name: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]  # columns of the primary key, else of a unique key without nulls; or none
     title: str = field(compare=False)  # public.invoices, quoted where SQL needs it
+    is_partitioned: bool = field(default=False, compare=False)
 
     @property
     def sql(self) -> sql.Identifier:
         """Its name in a statement."""
         return sql.Identifier(self.schema, self.name)
+
+    @property
+    def rows(self) -> Composed:
+        """Its rows in a statement: with those of its partitions, without those of its children."""
+        return sql.SQL("{}" if self.is_partitioned else "ONLY {}").format(self.sql)
 
     @cached_property
     def by_name(self) -> dict[str, Column]:
@@ -69,11 +76,27 @@ class Reference:
     is_history: bool = False
     condition: str = ""  # on the alias r
     on_delete: str = "a"  # as the catalog has it: a no action, r restrict, c cascade, n, d
+    is_partitioned: bool = False
+    to_is_partitioned: bool = False
+
+    @property
+    def rows(self) -> sql.Composed:
+        """The rows of its table in a statement, as `Table.rows` has them."""
+        return _rows(self.table, self.is_partitioned)
+
+    @property
+    def to_rows(self) -> sql.Composed:
+        """The rows of the table that it names one of."""
+        return _rows(self.to_table, self.to_is_partitioned)
+
+
+def _rows(title: str, is_partitioned: bool) -> sql.Composed:
+    return sql.SQL("{}" if is_partitioned else "ONLY {}").format(sql.SQL(title))
 
 
 _THOSE = """
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind = 'r' AND c.relpersistence <> 't'
+    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
       AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
       AND NOT EXISTS (SELECT FROM pg_depend m WHERE m.classid = 'pg_class'::regclass
         AND m.objid = c.oid AND m.deptype = 'e')
@@ -99,7 +122,8 @@ _TABLES = """
           ORDER BY i.indisprimary DESC, i.indisreplident DESC, i.indexrelid LIMIT 1) AS best,
         LATERAL unnest(best.indkey) WITH ORDINALITY AS k(number, place)
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
-        WHERE k.place <= best.indnkeyatts), '{}')
+        WHERE k.place <= best.indnkeyatts), '{}'),
+      c.relkind = 'p'
 """
 _REFERENCES = """
     SELECT k.conname, format('%I.%I', fn.nspname, fc.relname),
@@ -112,9 +136,14 @@ _REFERENCES = """
        JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = x.number),
       k.confdeltype::text
     FROM pg_constraint k
-    JOIN pg_class fc ON fc.oid = k.conrelid JOIN pg_namespace fn ON fn.oid = fc.relnamespace
-    JOIN pg_class tc ON tc.oid = k.confrelid JOIN pg_namespace tn ON tn.oid = tc.relnamespace
-    WHERE k.contype = 'f' AND fc.relkind = 'r' AND tc.relkind = 'r'
+    -- A key of, or to, a partition alone counts as one of the whole table.
+    JOIN pg_class fc ON fc.oid = coalesce(pg_partition_root(k.conrelid), k.conrelid)
+    JOIN pg_namespace fn ON fn.oid = fc.relnamespace
+    JOIN pg_class tc ON tc.oid = coalesce(pg_partition_root(k.confrelid), k.confrelid)
+    JOIN pg_namespace tn ON tn.oid = tc.relnamespace
+    -- What partitions have of it by themselves has the parent's.
+    WHERE k.contype = 'f' AND k.conparentid = 0
+      AND fc.relkind IN ('r', 'p') AND tc.relkind IN ('r', 'p')
     ORDER BY 2, 1
 """
 
@@ -136,8 +165,9 @@ def tables_of(connection: Connection) -> dict[str, Table]:
             tuple(_column(each) for each in columns),
             tuple(key),
             title,
+            is_partitioned,
         )
-        for schema, name, title, columns, key in rows
+        for schema, name, title, columns, key, is_partitioned in rows
     }
 
 

@@ -155,7 +155,7 @@ class Stage:
             sql.SQL(
                 "SELECT {key}, CASE WHEN l.{first} IS NULL THEN {missing} ELSE {changed} END, '',"
                 " CASE WHEN l.{first} IS NOT NULL THEN {before} END"
-                " FROM {wanted} AS w LEFT JOIN ONLY {live} AS l ON {same}"
+                " FROM {wanted} AS w LEFT JOIN {live} AS l ON {same}"
                 " WHERE l.{first} IS NULL OR ({differs})"
             ).format(
                 key=names(table.key, "w"),
@@ -164,7 +164,7 @@ class Stage:
                 changed=sql.Literal(CHANGED),
                 before=image(table, "l"),
                 wanted=staged.wanted,
-                live=table.sql,
+                live=table.rows,
                 same=staged.same("w", "l"),
                 differs=differs(staged.compared, "w", "l"),
             ),
@@ -173,13 +173,13 @@ class Stage:
             self._note(
                 staged,
                 sql.SQL(
-                    "SELECT {key}, {extra}, '', {before} FROM ONLY {live} AS l WHERE {among}"
+                    "SELECT {key}, {extra}, '', {before} FROM {live} AS l WHERE {among}"
                     " AND NOT EXISTS (SELECT FROM {wanted} AS w WHERE {same})"
                 ).format(
                     key=names(table.key, "l"),
                     extra=sql.Literal(EXTRA),
                     before=image(table, "l"),
-                    live=table.sql,
+                    live=table.rows,
                     among=extra,
                     wanted=staged.wanted,
                     same=staged.same("w", "l"),
@@ -207,13 +207,13 @@ class Stage:
         if kept:
             self.live.execute(
                 sql.SQL(
-                    "UPDATE {wanted} AS w SET {kept} FROM {act} AS a JOIN ONLY {live} AS l ON"
+                    "UPDATE {wanted} AS w SET {kept} FROM {act} AS a JOIN {live} AS l ON"
                     " {same} WHERE a.act = {updated} AND {is_wanted}"
                 ).format(
                     wanted=staged.wanted,
                     kept=_assigned(kept, "l"),
                     act=staged.act,
-                    live=staged.table.sql,
+                    live=staged.table.rows,
                     same=staged.same("a", "l"),
                     updated=sql.Literal(RowAct.UPDATED),
                     is_wanted=staged.same("a", "w"),
@@ -269,9 +269,7 @@ def _past_rows(past: Connection, pair: Pair, chosen: sql.Identifier | None) -> s
         ):
             column = sql.SQL("{}::{}").format(column, sql.SQL(pair.live.by_name[new].type))
         columns.append(column)
-    query = sql.SQL("SELECT {} FROM ONLY {} AS r").format(
-        sql.SQL(", ").join(columns), pair.past.sql
-    )
+    query = sql.SQL("SELECT {} FROM {} AS r").format(sql.SQL(", ").join(columns), pair.past.rows)
     if chosen is not None:
         own = {new: old for old, new in pair.columns}
         query += sql.SQL(" JOIN {} AS k ON {}").format(

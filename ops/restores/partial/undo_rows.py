@@ -147,8 +147,8 @@ def _changed(
     then = [name for name in table.stored if name in columns]
     now = sql.SQL("CASE WHEN l.{} IS NOT NULL THEN {} END")
     first = sql.Identifier(table.key[0])
-    join = sql.SQL("{act} AS a LEFT JOIN ONLY {live} AS l ON {same}").format(
-        act=staged.act, live=table.sql, same=staged.same("a", "l")
+    join = sql.SQL("{act} AS a LEFT JOIN {live} AS l ON {same}").format(
+        act=staged.act, live=table.rows, same=staged.same("a", "l")
     )
     rows = live.execute(
         sql.SQL("SELECT ARRAY[{key}] FROM {join} WHERE a.before IS DISTINCT FROM {now}").format(

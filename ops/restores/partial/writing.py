@@ -56,6 +56,7 @@ def _parts(each: Staged, *, renew: bool) -> Iterator[sql.Composed]:
         planned |= {RowAct.DELETED: 1, RowAct.INSERTED: 1}
     values = {
         "live": each.table.sql,
+        "rows": each.table.rows,
         "act": each.act,
         "wanted": each.wanted,
         "same": each.same("l", "a"),
@@ -65,7 +66,7 @@ def _parts(each: Staged, *, renew: bool) -> Iterator[sql.Composed]:
     if RowAct.DELETED in planned:
         name = sql.Identifier(f"gone_{each.number}")
         yield sql.SQL(
-            "{name} AS (DELETE FROM ONLY {live} AS l USING {act} AS a WHERE {same}"
+            "{name} AS (DELETE FROM {rows} AS l USING {act} AS a WHERE {same}"
             " AND a.act = ANY ({acts}) RETURNING 1)"
         ).format(name=name, acts=_texts(gone), **values)
         earlier.append(sql.SQL(" AND (SELECT count(*) FROM {}) >= 0").format(name))
@@ -73,7 +74,7 @@ def _parts(each: Staged, *, renew: bool) -> Iterator[sql.Composed]:
     if RowAct.UPDATED in planned and set_back:
         name = sql.Identifier(f"changed_{each.number}")
         yield sql.SQL(
-            "{name} AS (UPDATE ONLY {live} AS l SET {assigned} FROM {act} AS a JOIN {wanted} AS w"
+            "{name} AS (UPDATE {rows} AS l SET {assigned} FROM {act} AS a JOIN {wanted} AS w"
             " ON {is_wanted} WHERE {same} AND a.act = {updated}{earlier} RETURNING 1)"
         ).format(
             name=name,

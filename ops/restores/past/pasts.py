@@ -7,7 +7,7 @@ database knows which one it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,10 +67,12 @@ def past(
             yield private
         return
     with Endpoint.of(OWNER).connect() as live:
-        tables = None if wanted is None else _with_partitions(live, map(table_name, wanted))
+        needed = None if wanted is None else {table_name(each) for each in wanted}
+        tables = None if needed is None else _with_partitions(live, needed)
         filters = account_filters(live, request)
+        known = {(schema, name) for schema, name in live.execute(_KNOWN).fetchall()}
     with scratch() as place, _database(place, source.manifest, progress) as name:
-        _fill(place, name, source, Wanted(tables, filters), progress)
+        _fill(place, name, source, Wanted(tables, filters, tables != needed, known), progress)
         yield PrivateDatabase(place, name, source.origin, source.holds, source.manifest)
 
 
@@ -125,7 +127,7 @@ def _database(place: Scratch, manifest: Manifest, progress: Progress) -> Iterato
         ) from error
 
 
-def _with_partitions(live: Connection, tables: Iterator[TableName]) -> set[TableName]:
+def _with_partitions(live: Connection, tables: Iterable[TableName]) -> set[TableName]:
     """Add the partitions of partitioned tables, which hold their rows."""
     found = set(tables)
     for table in list(found):
@@ -134,6 +136,10 @@ def _with_partitions(live: Connection, tables: Iterator[TableName]) -> set[Table
     return found
 
 
+_KNOWN = """
+    SELECT n.nspname, c.relname FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')
+"""
 _PARTITIONS = """
     SELECT n.nspname, c.relname
     FROM pg_catalog.pg_class p JOIN pg_catalog.pg_namespace o ON o.oid = p.relnamespace,

@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
@@ -42,6 +42,7 @@ from ops.restores.past.toc import ENTRY, contents
 _FINISH = 24 * 3600.0  # seconds that a program may take once its input is at its end
 _ROWS = "TABLE DATA "
 _SEQUENCE = "SEQUENCE SET "
+_ATTACHED = "TABLE ATTACH "
 _SHOWN = 5  # differences told in a sentence
 # As COPY writes them.
 _ESCAPED = str.maketrans(
@@ -67,6 +68,9 @@ class Wanted:
 
     tables: Collection[TableName] | None = None  # that hold rows themselves; None: all
     filters: Mapping[TableName, Filter] = field(default_factory=dict)
+    # With a partitioned table come partitions that it had then: attached ones that are none today.
+    with_former_partitions: bool = False
+    known: Collection[TableName] = frozenset()  # the tables of today
 
     def includes(self, table: TableName) -> bool:
         """Whether rows of a table are wanted."""
@@ -91,12 +95,32 @@ def fill_subset(
     if schema is not None:
         definitions, _ = contents(schema, progress)
         _stream(place, database, schema, definitions, Wanted(), progress)
+        wanted = _with_former_partitions(wanted, source[0], definitions)
         definitions, rows = [], contents(source, progress)[1]
     else:
         definitions, rows = contents(source, progress)
+        wanted = _with_former_partitions(wanted, source[0], definitions)
     entries = [*definitions, *filter(_chosen(wanted), rows)]
     passed = _stream(place, database, source, entries, wanted, progress)
     _require_proven(place, database, source[0], wanted, passed, progress)
+
+
+def _with_former_partitions(
+    wanted: Wanted, manifest: Manifest, definitions: Sequence[str]
+) -> Wanted:
+    if wanted.tables is None or not wanted.with_former_partitions or manifest.proof is None:
+        return wanted
+    whats = [entry["what"] for line in definitions if (entry := ENTRY.match(line))]
+    attached = {what for what in whats if what.startswith(_ATTACHED)}
+    former = {
+        name
+        for each in Proof.from_json(manifest.proof).tables
+        if (name := (each.schema, each.name)) not in wanted.known
+        and any(
+            what.startswith(f"{_ATTACHED}{' '.join(map(_on_a_line, name))} ") for what in attached
+        )
+    }
+    return replace(wanted, tables=former.union(wanted.tables))
 
 
 def _chosen(wanted: Wanted) -> Callable[[str], bool]:

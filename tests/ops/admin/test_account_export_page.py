@@ -18,7 +18,7 @@ from ops.progress import CancelledError, Counter
 from ops.restores.accounts import kept
 from ops.restores.accounts.exporting import export_account
 from ops.rls.router import as_owner_by_default
-from ops.runs import Asker, ask, bury_silent_runs
+from ops.runs import Asker, ask, close_dead_runs
 from tests.ops.admin.account_pages import (
     ADA,
     EXPORT,
@@ -179,7 +179,7 @@ def test_an_export_whose_process_died_says_what_that_means(backups: Backups) -> 
         run = ask("export", ADA, by=Asker("ada", "test"))
         silent = timezone.now() - timedelta(minutes=5)
         Run.objects.filter(pk=run.pk).update(status="running", seen_at=silent)
-        assert bury_silent_runs() == 1
+        assert close_dead_runs() == 1
         run.refresh_from_db()
     assert run.message == (
         "Its process died without a word (killed, or the machine stopped). No archive was left, "

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
+from ops.admin import asking
 from ops.models import Backup, BackupState, Run
 from ops.runs import ask_to_cancel
-from tests.ops.admin.rows import Browser, make_backup, work
+from tests.ops.admin.rows import Browser, browser_of, make_backup, platform_administrator, work
 from tests.ops.backups.conftest import ASKER, Backups
 
 HTMX = {"HX-Request": "true"}
@@ -153,7 +156,8 @@ def test_the_manifest_comes_as_it_is_signed(backups: Backups, browser: Browser) 
 def test_what_is_asked_for_already_is_not_asked_for_twice(browser: Browser) -> None:
     press(browser, "take", kind="full", label="")
     again = press(browser, "take", kind="full", label="")
-    assert f"{WHO} asked for this at" in again.content.decode()
+    assert again["Location"] == reverse("admin:ops_run_change", args=[newest().pk])
+    assert f"{WHO} asked for this at" in browser.get(again["Location"]).content.decode()
     assert Run.objects.count() == 1
     assert press(browser, "take", kind="schema", label="").status_code == 302
 
@@ -246,3 +250,40 @@ def test_tables_are_asked_for_where_they_count(backups: Backups, browser: Browse
     # Left over from a kind that was chosen before.
     press(browser, "take", kind="schema", tables="customers")
     assert newest().arguments["tables"] == []
+
+
+@pytest.mark.parametrize("button", ["take", "verify", "pin"])
+def test_two_presses_at_the_same_moment_ask_once(
+    backups: Backups, browser: Browser, monkeypatch: pytest.MonkeyPatch, button: str
+) -> None:
+    backup = None if button == "take" else make_backup(timezone.now())
+    data = {"take": {"kind": "full", "label": ""}, "pin": {"reason": "the move"}}.get(button, {})
+    browsers = [browser, browser_of(platform_administrator("second@platform.example"))]
+    both = threading.Barrier(2)
+    find = asking._under_way
+
+    def found(*arguments: Any) -> Run | None:
+        under_way = find(*arguments)
+        # Without a lock both have looked before either has asked; with one, nobody else comes.
+        with suppress(threading.BrokenBarrierError):
+            both.wait(timeout=1)
+        return under_way
+
+    monkeypatch.setattr(asking, "_under_way", found)
+    answers: list[Any] = []
+
+    def pressed(by: Browser) -> None:
+        try:
+            answers.append(press(by, button, backup, **data))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=pressed, args=(each,)) for each in browsers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    run = Run.objects.exclude(kind="download").get()
+    assert {answer["Location"] for answer in answers} == {
+        reverse("admin:ops_run_change", args=[run.pk])
+    }

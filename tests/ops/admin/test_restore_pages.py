@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from ops.models import BackupState, DrillVerdict, RestoreState
+from ops.models import BackupState, DrillVerdict, RecoveryState, RestoreState
 from tests.ops.admin.restore_rows import make_drill, make_recovery, make_restore
 from tests.ops.admin.rows import Browser, browser_of, make_backup, platform_administrator
 from tests.ops.admin.test_pages import words
@@ -67,6 +67,7 @@ def test_a_restore_tells_where_the_time_went_and_how_to_take_it_back(
     assert "Restore beside 12 s" in text
     assert "Compare 61 tables equal, row by row 5.0 s" in text
     assert "In all 20 s" in text
+    assert "Of which writes closed as long as nothing could be changed 6.0 s" in text
     assert [part.width for part in answer.context["phases"].parts] == [12.5, 62.5, 25.0]
     assert "kept as srvc_before_1 until" in text
     assert buttons(browser, url) == ["Undo"]
@@ -150,3 +151,20 @@ def test_the_dashboard_tells_when_a_restore_was_last_proven(
     text = words(browser.get("/admin/"))
     assert "Proven 2 h ago, in 42 s" in text
     assert "Restorable to" in text
+
+
+@pytest.mark.parametrize("state", [RecoveryState.FAILED, RecoveryState.PREVIEWED])
+def test_what_was_never_compared_does_not_read_as_equal(browser: Browser, state: str) -> None:
+    equal = "No differences"
+    nothing = {"tables": [], "conflicts": [], "notes": []}
+    for plan, known in (({}, False), (nothing, True)):
+        recovery = make_recovery(state=state, plan=plan, note="The backup can't be opened.")
+        assert recovery.run_id is not None
+        urls = [
+            reverse("admin:ops_recovery_change", args=[recovery.pk]),
+            reverse("admin:ops_run_change", args=[recovery.run_id]),
+        ]
+        for url in urls:
+            text = words(browser.get(url))
+            assert (equal in text, "were not compared" in text) == (known, not known)
+            assert "Nothing would change." not in text or known

@@ -11,7 +11,7 @@ from ops.errors import OpsError
 from ops.models import Run, RunKind, RunStatus
 from ops.models.runs import SILENCE
 from ops.progress import CancelledError
-from ops.runs import Asker, ask, ask_to_cancel, bury_silent_runs, record, running
+from ops.runs import Asker, ask, ask_to_cancel, close_dead_runs, record, running
 from tests.harness.waiting import wait_until
 from tests.ops.backups.conftest import ASKER, Backups
 
@@ -126,7 +126,7 @@ def test_a_run_without_a_sign_of_life_is_buried_and_one_that_was_slow_returns(ru
         progress.stop()
         silent = timezone.now() - 2 * SILENCE
         Run.objects.filter(pk=run.pk).update(seen_at=silent)
-        assert bury_silent_runs() == 1
+        assert close_dead_runs() == 1
         run.refresh_from_db()
         assert run.status == RunStatus.FAILED
         assert "died without a word" in run.message

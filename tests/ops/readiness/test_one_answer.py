@@ -107,6 +107,9 @@ def test_pages_say_what_the_value_says(of_staging: list[Backup], settings: Setti
         shown = browser.get(reverse(page)).content.decode()
         assert "ops-danger" in shown, page
         assert "Restorable to" not in shown, page
+    assert (
+        "Full, of staging" in browser.get(reverse("admin:ops_backup_changelist")).content.decode()
+    )
 
 
 def test_a_check_reads_by_its_own_connection_what_a_page_reads(of_staging: list[Backup]) -> None:
