@@ -100,10 +100,22 @@ RULES: dict[str, Rule] = {
         Severity.WARNING,
         "Every statement is logged with its values: passwords and customers' data are in the log.",
     ),
-    "log_min_messages": Rule(
-        lambda value: value.lower() in {"fatal", "panic"},
-        Severity.WARNING,
-        "Errors are not logged, so nobody can tell what failed.",
+    **dict.fromkeys(
+        ("log_min_messages", "log_min_error_statement"),
+        Rule(
+            lambda value: value.lower() in {"fatal", "panic"},
+            Severity.WARNING,
+            "Errors are not logged, or not what caused them, so nobody can tell what failed.",
+        ),
+    ),
+    **dict.fromkeys(
+        ("debug_print_parse", "debug_print_rewritten", "debug_print_plan"),
+        Rule(
+            is_on,
+            Severity.WARNING,
+            "Every statement is logged with its values: passwords and customers' data are in the "
+            "log.",
+        ),
     ),
 }
 # For a login or a database.

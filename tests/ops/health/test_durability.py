@@ -39,6 +39,8 @@ CARELESS = {
     "ignore_checksum_failure": "on",
     "session_replication_role": "replica",
     "log_statement": "all",
+    "log_min_error_statement": "panic",
+    "debug_print_plan": "on",
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "summarize_wal": "off",
@@ -85,6 +87,8 @@ def test_settings_that_lose_data(careless: EmbeddedServer) -> None:
         "ignore_checksum_failure": CRITICAL,
         "session_replication_role": CRITICAL,
         "log_statement": WARNING,
+        "log_min_error_statement": WARNING,
+        "debug_print_plan": WARNING,
         "wal_level": WARNING,
     }
     with connect(careless) as connection:
