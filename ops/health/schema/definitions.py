@@ -140,27 +140,24 @@ _OWNERS = f"""
     SELECT 'owner', 'TABLE ' || {_TABLE}, {_TABLE}, format('%%I', pg_get_userbyid(c.relowner)), ''
     {_FROM} WHERE {_OURS}
     UNION ALL
-    SELECT 'owner', format('ROUTINE %%I.%%I(%%s)', n.nspname, p.proname,
-        pg_get_function_identity_arguments(p.oid)), '',
+    SELECT 'owner', 'ROUTINE ' || p.oid::regprocedure, '',
         format('%%I', pg_get_userbyid(p.proowner)), ''
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
     WHERE n.nspname = 'public' AND {own("pg_proc", "p.oid")}
 """
 _GRANTS = """
-    (SELECT string_agg(format('GRANT EXECUTE ON ROUTINE %%I.%%I(%%s) TO %%s;', n.nspname, p.proname,
-        pg_get_function_identity_arguments(p.oid), CASE a.grantee WHEN 0 THEN 'PUBLIC'
-            ELSE format('%%I', pg_get_userbyid(a.grantee)) END), E'\\n' ORDER BY a.grantee)
+    (SELECT string_agg(format('GRANT EXECUTE ON ROUTINE %%s TO %%s;', p.oid::regprocedure,
+        CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE format('%%I', pg_get_userbyid(a.grantee)) END),
+        E'\\n' ORDER BY a.grantee)
      FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
      WHERE a.grantee <> p.proowner)
 """
 _COMMENT = """
-    (SELECT format('COMMENT ON ROUTINE %%I.%%I(%%s) IS %%L;', n.nspname, p.proname,
-        pg_get_function_identity_arguments(p.oid), d.description)
+    (SELECT format('COMMENT ON ROUTINE %%s IS %%L;', p.oid::regprocedure, d.description)
      FROM pg_description d WHERE d.objoid = p.oid AND d.classoid = 'pg_proc'::regclass)
 """
 _FUNCTIONS = f"""
-    SELECT 'function', format('%%I.%%I(%%s)', n.nspname, p.proname,
-        pg_get_function_identity_arguments(p.oid)), '', pg_get_functiondef(p.oid),
+    SELECT 'function', p.oid::regprocedure::text, '', pg_get_functiondef(p.oid),
         concat_ws(E'\\n', {_GRANTS}, {_COMMENT})
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
     WHERE n.nspname = 'public' AND p.prokind <> 'a' AND {own("pg_proc", "p.oid")}
