@@ -31,12 +31,14 @@ class Thresholds:
     sequence_share: float = 0.9  # of its column's type; PgHero
     amcheck_days: int = 30  # every index is looked at within so many days
     orphans_days: int = 7  # every reference is looked at within so many days
+    prepared_seconds: float = 300.0  # that a transaction may stay prepared
     # security
     stale_staff_days: int = 180
     failed_sign_ins: int = 20
     failed_sign_ins_minutes: int = 60
     unused_key_days: int = 90
     superusers: int = 3  # that may sign in
+    password_days: int = 14  # so long before a password's end it is told
     # performance
     slow_query_milliseconds: float = 20.0  # on average; PgHero
     slow_query_calls: int = 100  # within a day; PgHero

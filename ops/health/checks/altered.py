@@ -94,7 +94,8 @@ def altered_definitions(context: Context) -> Iterator[Reported]:
         if found is None:
             if wanted.kind == "function" and "RETURNS trigger" not in wanted.text:
                 yield _missing(wanted, restoring)
-        elif found.compared != wanted.compared:
+        # Word for word equal is what most are, and cheap to see.
+        elif found.text != wanted.text and found.compared != wanted.compared:
             yield _altered(wanted, found, restoring)
 
 

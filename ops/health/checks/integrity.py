@@ -12,9 +12,15 @@ from ops.health.checks.definitions import (
     unsupported_types,
 )
 from ops.health.checks.drift import schema_drift
+from ops.health.checks.durability import (
+    collation_versions,
+    prepared_transactions,
+    unlogged_tables,
+)
 from ops.health.checks.migrations import migrations
 from ops.health.checks.rows import invariants_hold, orphans
 from ops.health.checks.sequences import sequences
+from ops.health.checks.server_settings import server_settings
 from ops.health.contract import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -30,6 +36,10 @@ CHECKS: tuple[Check, ...] = (
     sequences,
     damaged_indexes,
     checksum_failures,
+    server_settings,
+    unlogged_tables,
+    prepared_transactions,
+    collation_versions,
     missing_primary_keys,
     unsupported_types,
 )

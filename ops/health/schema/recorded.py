@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from ops.health.schema.definitions import Definition
@@ -38,7 +38,7 @@ class Recorded:
     def as_json(self) -> str:
         """Return the file's content: an object a line, so that changes can be read and merged."""
         names = ",\n".join(_line(each) for each in sorted(self.migrations))
-        rows = ",\n".join(_line(astuple(each)) for _, each in sorted(self.definitions.items()))
+        rows = ",\n".join(_line(each) for _, each in sorted(self.definitions.items()))
         return f'{{"migrations": [\n{names}\n],\n"definitions": [\n{rows}\n]}}\n'
 
 

@@ -67,10 +67,13 @@ def dropping(found: Definition) -> str:
         return f"DROP EVENT TRIGGER {found.name};"
     if found.kind == "default":
         return _alter_column(found, _without(found.text))
-    noun = "ROUTINE" if found.kind == "function" else "VIEW"
-    if found.text.startswith("CREATE MATERIALIZED"):
-        noun = "MATERIALIZED VIEW"
-    return f"DROP {noun} {found.name};"
+    # Shown before it is gone: nothing else has its text.
+    if found.kind == "function":
+        shown = f"SELECT pg_get_functiondef({_literal(found.name)}::regprocedure);"
+        return f"{shown}\nDROP ROUTINE {found.name};"
+    noun = "MATERIALIZED VIEW" if found.text.startswith("CREATE MATERIALIZED") else "VIEW"
+    shown = f"SELECT pg_get_viewdef({_literal(found.name)}::regclass);"
+    return f"{shown}\nDROP {noun} {found.name};"
 
 
 def _policy(wanted: Definition, found: Definition | None) -> str:
@@ -90,7 +93,7 @@ def _trigger(wanted: Definition, found: Definition | None) -> str:
 def _function(wanted: Definition, found: Definition | None) -> str:
     if found is not None:
         head, other = wanted.text.partition("\nAS ")[0], found.text.partition("\nAS ")[0]
-        if _result(head) == _result(other):
+        if _signature(head) == _signature(other):
             return f"{wanted.text.rstrip()};"
     # Made anew it would be open to everybody, until its grants say otherwise.
     name = wanted.name
@@ -102,8 +105,10 @@ def _function(wanted: Definition, found: Definition | None) -> str:
     )
 
 
-def _result(head: str) -> str:
-    return next((line.strip() for line in head.splitlines() if "RETURNS " in line), "")
+def _signature(head: str) -> list[str]:
+    """What CREATE OR REPLACE can't change: names of parameters, and what is returned."""
+    first, *others = head.splitlines()
+    return [first, *(line for line in others if line.startswith(" RETURNS "))]
 
 
 def _view(wanted: Definition, found: Definition | None) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 
+from django.conf import settings
+
 from billing.seeding.demo import load_demo
 from ops.health.look import look_at
 from ops.health.selection import all_checks
@@ -22,9 +24,14 @@ def test_no_check_reports_anything_about_the_demo_database(patient: Patient) -> 
             (outcome.check.name, each.key): f"{each.title} {each.detail}"
             for outcome in found.outcomes
             for each in outcome.reported
+            # What the server of tests does on purpose (tests/settings.py).
+            if f"{outcome.check.name}:{each.key}" not in settings.HEALTH_ACCEPTED
         }
         assert reported == {}
         assert found.worst is None
-    assert patient.execute("SELECT count(*) FROM ops_finding") == [(0,)]
-    seen = patient.execute("SELECT count(*) FROM ops_checkresult WHERE state = 'well'")
-    assert seen == [(len(all_checks()),)]
+    others = "check_name <> 'server_settings'"
+    assert patient.execute(f"SELECT count(*) FROM ops_finding WHERE {others}") == [(0,)]
+    seen = patient.execute(
+        f"SELECT count(*) FROM ops_checkresult WHERE state = 'well' AND {others}"
+    )
+    assert seen == [(len(all_checks()) - 1,)]

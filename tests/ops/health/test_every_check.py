@@ -15,6 +15,7 @@ from srvc.environment import BASE_DIR
 
 CHECKS = all_checks()
 _DOCUMENTATION = BASE_DIR / "docs" / "health.md"
+_HARDENING = BASE_DIR / "docs" / "hardening.md"
 # What looks at all checks alike tests none of them.
 _NOT_TESTS = {Path(__file__), Path(__file__).with_name("test_demo_is_clean.py")}
 
@@ -58,3 +59,10 @@ def test_each_check_is_explained_where_its_findings_point_to(check: Check) -> No
 def test_each_check_has_a_test() -> None:
     words = words_of_tests()
     assert [check.name for check in CHECKS if check.name not in words] == []
+
+
+def test_the_hardening_lists_name_checks_that_exist() -> None:
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \|", _HARDENING.read_text(), re.MULTILINE)
+    named = {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
+    assert len(named) > 20
+    assert named - {check.name for check in CHECKS} == set()

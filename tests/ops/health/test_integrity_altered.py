@@ -51,7 +51,7 @@ ALTERED = [
      "function public.ops_activity()", CRITICAL),
     (("CREATE OR REPLACE FUNCTION _pgtrigger_should_ignore(trigger_name name) RETURNS boolean"
      " LANGUAGE sql STABLE SET search_path = public, pg_temp AS 'SELECT true'"),
-     "function public._pgtrigger_should_ignore(trigger_name name)", CRITICAL),
+     "function public._pgtrigger_should_ignore(name)", CRITICAL),
     ("ALTER TABLE accounts ALTER COLUMN payment_days SET DEFAULT 1",
      "default public.accounts.payment_days", WARNING),
     ("ALTER TABLE jobs ALTER COLUMN status DROP DEFAULT",
@@ -205,6 +205,25 @@ def test_a_function_that_is_gone_comes_back_closed_to_everybody_else(patient: Pa
         "function public.ops_activity()": CRITICAL
     }
     follow(patient, found.values())
+    assert patient.found(altered_definitions) == {}
+    assert described(patient) == before
+
+
+def test_a_function_that_takes_other_parameters_is_made_anew(patient: Patient) -> None:
+    before = described(patient)
+    patient.execute(
+        "DROP FUNCTION _pgtrigger_should_ignore(name)",
+        "CREATE FUNCTION _pgtrigger_should_ignore(anything name) RETURNS boolean"
+        " LANGUAGE sql STABLE SET search_path = public, pg_temp AS 'SELECT true'",
+    )
+    found = patient.found(altered_definitions)
+    # A superuser made it, to whom it belongs.
+    assert {key: each.severity for key, each in found.items()} == {
+        "function public._pgtrigger_should_ignore(name)": CRITICAL,
+        "owner ROUTINE public._pgtrigger_should_ignore(name)": CRITICAL,
+    }
+    patient.execute(found["owner ROUTINE public._pgtrigger_should_ignore(name)"].next_step)
+    follow(patient, [found["function public._pgtrigger_should_ignore(name)"]])
     assert patient.found(altered_definitions) == {}
     assert described(patient) == before
 

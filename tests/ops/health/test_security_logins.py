@@ -6,11 +6,8 @@ check within the transaction that plants it, and never committed.
 
 from __future__ import annotations
 
-from contextlib import closing
-
 import pytest
 from django.conf import settings
-from django.utils import timezone
 
 from ops.health.checks.logins import (
     application_login,
@@ -19,32 +16,12 @@ from ops.health.checks.logins import (
     powerful_roles,
     trusted_connections,
 )
-from ops.health.context import Context
-from ops.health.contract import Check, Reported
-from ops.health.running import run_checks
 from ops.health.steps import as_superuser
 from ops.models import CheckState, Severity
-from ops.postgres.endpoint import Endpoint
-from ops.progress import Counter
-from ops.runs import OWNER
-from tests.harness import database
 from tests.ops.health.conftest import Patient
+from tests.ops.health.planting import found_with
 
 WARNING, CRITICAL = Severity.WARNING, Severity.CRITICAL
-
-
-def found_with(patient: Patient, check: Check, *statements: str) -> dict[str, Reported]:
-    """What a check reports within a transaction in which a superuser ran statements."""
-    with closing(database.connect(patient.name)) as connection:
-        connection.execute("BEGIN")
-        for statement in statements:
-            connection.execute(statement)
-        context = Context(Endpoint.of(OWNER), timezone.now())
-        context._connection = connection
-        (outcome,) = run_checks([check], context, {}, Counter())
-        connection.execute("ROLLBACK")
-    assert outcome.is_complete, outcome.reported
-    return {each.key: each for each in outcome.reported}
 
 
 def test_what_the_web_process_may_too_much_is_critical(patient: Patient) -> None:
