@@ -24,6 +24,7 @@ from ops.backups.s3reader import Reader, error_code
 from ops.backups.vault import OpenUpload
 
 MEGABYTE = 1 << 20
+PAGE = 1_000  # names that a listing has at most, by S3's own limit
 MOST_PARTS = 10_000  # S3's own limit
 # Half of the parts have the size that settings name, the rest twice that: 126 GB of 8 MB each.
 _GROWS_AFTER = MOST_PARTS // 2
@@ -84,6 +85,16 @@ class S3Backups(S3Storage):  # type: ignore[misc]
             **_md5(content),
             **self._parameters,
         )
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """Yield the name and size of each object below this storage's folder, page by page."""
+        prefix = f"{self.location.strip('/')}/".lstrip("/")
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket_name, Prefix=prefix, PaginationConfig={"PageSize": PAGE}
+        )
+        for page in pages:
+            for entry in page.get("Contents", ()):
+                yield entry["Key"].removeprefix(prefix), int(entry["Size"])
 
     # --- uploads that nobody completed ---------------------------------------------------------
 

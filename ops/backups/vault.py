@@ -193,6 +193,18 @@ class Vault:
                 return []
         return sorted(name for name in map(_last, found) if name)
 
+    def sizes(self) -> dict[str, int]:
+        """Return the size of every object, by its name: one listing, not a request an object.
+
+        Raises StorageError, also when the storage is not there.
+        """
+        self.require_there()
+        with self._told("its list of objects"):
+            folder, listed = self._path(""), getattr(self.storage, "sizes", None)
+            if listed is not None:
+                return dict(listed())
+            return dict(_sizes_of_folder(folder) if folder else _sizes_of(self.storage))
+
     def modified_at(self, name: str) -> datetime:
         """Return when an object was stored, by the storage's clock, in UTC."""
         with self._told(name):
@@ -311,6 +323,27 @@ class _Reading:
 def aside_name(name: str) -> str:
     """Return what an object is called until it is whole: each time another name."""
     return f"{UNFINISHED}/.{_last(name)}.{secrets.token_hex(4)}.aside"
+
+
+def _sizes_of_folder(folder: Path) -> Iterator[tuple[str, int]]:
+    def fail(error: OSError) -> None:
+        raise error  # a folder that can't be read is not an empty one
+
+    for place, _, names in os.walk(folder, onerror=fail):
+        for name in names:
+            path = Path(place, name)
+            # What was removed since it was listed is not there.
+            with suppress(FileNotFoundError):
+                yield path.relative_to(folder).as_posix(), path.stat().st_size
+
+
+def _sizes_of(storage: Storage, folder: str = "") -> Iterator[tuple[str, int]]:
+    folders, names = storage.listdir(folder)
+    for name in filter(None, map(_last, names)):
+        path = f"{folder}/{name}".lstrip("/")
+        yield path, storage.size(path)
+    for name in filter(None, map(_last, folders)):
+        yield from _sizes_of(storage, f"{folder}/{name}".lstrip("/"))
 
 
 def _is_of_a_storage(error: Exception) -> bool:

@@ -18,6 +18,7 @@ from ops.backups.plan import KindPlan, plan
 from ops.backups.vault import COPY, PRIMARY, Vault
 from ops.health.checks.archive import ready, wal_archive
 from ops.health.checks.proofs import drills, restore_rights
+from ops.health.checks.stored import stored_objects
 from ops.health.context import Context, within
 from ops.health.contract import HOURLY, OFTEN, Check, Reported, check
 from ops.models import Area, BackupKind, BackupState, RunKind, RunStatus, Severity
@@ -252,6 +253,7 @@ CHECKS: tuple[Check, ...] = (
     backup_failed,
     backup_damaged,
     backup_storage,
+    stored_objects,
     drills,
     restore_rights,
     wal_archive,

@@ -8,6 +8,7 @@ from ops.health.catalogue import NOT_OURS, Index
 from ops.health.context import Context
 from ops.health.contract import DAILY, HOURLY, Reported, check
 from ops.health.quoting import quoted
+from ops.health.steps import as_superuser
 from ops.models import Area, Severity
 
 # Without what belongs to extensions; `c` is the table.
@@ -28,14 +29,15 @@ _NOT_VALID = f"""
 """  # noqa: S608 (constants)
 
 _DISABLED = f"""
-    SELECT DISTINCT n.nspname::text, c.relname::text, t.tgenabled::text, t.tgisinternal,
-        CASE WHEN t.tgisinternal THEN coalesce(k.conname, t.tgname) ELSE t.tgname END::text
+    SELECT n.nspname::text, c.relname::text, min(t.tgenabled::text), t.tgisinternal,
+        CASE WHEN t.tgisinternal THEN coalesce(k.conname, t.tgname) ELSE t.tgname END::text,
+        array_agg(t.tgname::text ORDER BY t.oid)
     FROM pg_trigger t
     JOIN pg_class c ON c.oid = t.tgrelid
     JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_constraint k ON k.oid = t.tgconstraint
     WHERE t.tgenabled IN ('D', 'R') AND {_OURS}
-    ORDER BY 1, 2, 5
+    GROUP BY 1, 2, 4, 5 ORDER BY 1, 2, 5
 """  # noqa: S608 (constants)
 
 # The types whose values pg_upgrade can't carry over, in tables, domains and arrays: those of
@@ -138,8 +140,11 @@ def disabled_triggers(context: Context) -> Iterator[Reported]:
     """Triggers keep foreign keys, history and the rules of the business. While one is switched off
     any row may be written, and nobody hears of it.
     """
-    for schema, table, state, is_internal, name in context.rows(_DISABLED):
+    for schema, table, state, is_internal, name, triggers in context.rows(_DISABLED):
         title = f"{schema}.{table}"
+        # One by one: ALL would change those that are to fire always.
+        actions = ", ".join(f"ENABLE TRIGGER {quoted(each)}" for each in triggers)
+        enable = f"ALTER TABLE {quoted(schema, table)} {actions};"
         what = f"foreign key {name}" if is_internal else f"trigger {name}"
         off = "off" if state == "D" else "off but for replication (ENABLE REPLICA)"
         meaning = (
@@ -153,8 +158,7 @@ def disabled_triggers(context: Context) -> Iterator[Reported]:
             Severity.CRITICAL,
             f"The {what} is switched off on {title}",
             f"It is {off}. {meaning}",
-            f"ALTER TABLE {quoted(schema, table)} ENABLE TRIGGER "
-            f"{'ALL' if is_internal else quoted(name)};",
+            as_superuser(enable) if is_internal else enable,
             f"table {title}",
         )
 

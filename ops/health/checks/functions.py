@@ -14,6 +14,7 @@ from ops.health.checks.row_policies import EVERYBODY, ROLES_OF_SETTINGS
 from ops.health.context import Context
 from ops.health.contract import DAILY, SOON, Reported, check
 from ops.health.quoting import quoted
+from ops.health.steps import as_superuser
 from ops.models import Area, Severity
 from ops.postgres.roles import OWNER
 from ops.rls.triggers import unguarded
@@ -159,9 +160,11 @@ def extension_versions(context: Context) -> Iterator[Reported]:
             "fails, and so will an upgrade and a restore."
             if gone
             else f"The database has {installed}, the server {available}.",
-            f"DROP EXTENSION {quoted(name)};"
-            if gone
-            else f"ALTER EXTENSION {quoted(name)} UPDATE;",
+            as_superuser(
+                f"DROP EXTENSION {quoted(name)};"
+                if gone
+                else f"ALTER EXTENSION {quoted(name)} UPDATE;"
+            ),
             f"extension {name}",
         )
 

@@ -27,7 +27,7 @@ from ops.postgres.endpoint import Endpoint
 from ops.progress import Counter
 from tests.harness import run
 from tests.ops.health.conftest import Patient
-from tests.ops.health.planting import steps
+from tests.ops.health.rolled_back import steps
 
 WARNING, CRITICAL = Severity.WARNING, Severity.CRITICAL
 # What whoever set up this server thought would make it faster.

@@ -14,6 +14,7 @@ from ops.health.checks.definitions import (
     missing_primary_keys,
     unsupported_types,
 )
+from ops.health.steps import needs_superuser
 from ops.models import Severity
 from tests.harness import database
 from tests.ops.health.conftest import Patient
@@ -136,7 +137,9 @@ def test_triggers_and_foreign_keys_that_are_switched_off(patient: Patient) -> No
     key = found["public.child.to_parent"]
     assert key.severity == Severity.CRITICAL
     assert key.title == "The foreign key to_parent is switched off on public.child"
-    assert key.next_step == "ALTER TABLE public.child ENABLE TRIGGER ALL;"
+    # Each by its name: ALL would change triggers that are to fire always.
+    assert key.next_step.count("ENABLE TRIGGER") == 2
+    assert needs_superuser(key.next_step)
     (touch,) = [name for name in found if "touch_updated_at" in name]
     assert found[touch].next_step.startswith("ALTER TABLE public.jobs ENABLE TRIGGER pgtrigger_")
     mended_by_its_next_steps(patient, disabled_triggers, *found)

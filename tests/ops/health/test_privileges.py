@@ -17,7 +17,7 @@ from ops.health.checks.privileges import (
 from ops.health.contract import Check
 from ops.models import Severity
 from tests.ops.health.conftest import Patient
-from tests.ops.health.planting import found_with, looked_at, steps
+from tests.ops.health.rolled_back import found_with, looked_at, steps
 
 WARNING, CRITICAL = Severity.WARNING, Severity.CRITICAL
 FUNCTIONS = "SELECT oid::regprocedure::text, proacl::text[] FROM pg_proc WHERE proacl IS NOT NULL"

@@ -19,7 +19,7 @@ from ops.health.checks.logins import (
 from ops.health.steps import as_superuser
 from ops.models import CheckState, Severity
 from tests.ops.health.conftest import Patient
-from tests.ops.health.planting import found_with
+from tests.ops.health.rolled_back import found_with
 
 WARNING, CRITICAL = Severity.WARNING, Severity.CRITICAL
 

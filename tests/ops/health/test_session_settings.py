@@ -8,7 +8,7 @@ from ops.health.checks.dangerous import is_off, is_on, leads_astray
 from ops.health.checks.server_settings import session_settings
 from ops.models import Severity
 from tests.ops.health.conftest import Patient
-from tests.ops.health.planting import looked_at, steps
+from tests.ops.health.rolled_back import looked_at, steps
 
 WARNING, CRITICAL = Severity.WARNING, Severity.CRITICAL
 ALL = """
