@@ -10,5 +10,7 @@ class OpsConfig(AppConfig):
             checks,  # noqa: F401  (registers them)
             dbbackup_edge,
         )
+        from ops.rls import reset
 
         dbbackup_edge.connect()
+        reset.connect_signals()

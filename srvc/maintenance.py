@@ -16,7 +16,6 @@ import psycopg
 from django.core.signals import got_request_exception
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.views import defaults
 
 from ops.rls.closed import (
     AWAY_PATH,
@@ -73,15 +72,6 @@ class MaintenanceMiddleware:
             for name in _LOADED_USER:
                 request.__dict__.pop(name, None)
             time.sleep(_PAUSE)
-
-
-def server_error(request: HttpRequest) -> HttpResponseBase:
-    """`handler500`: Django's own, but for what the middleware above answers in its stead."""
-    if "unavailable" not in request.__dict__:
-        return defaults.server_error(request)
-    response = HttpResponse(status=503)
-    response._has_been_logged = True  # type: ignore[attr-defined]
-    return response
 
 
 def why_unavailable(error: BaseException | None) -> str:

@@ -118,6 +118,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "srvc.database_errors.DatabaseErrorMiddleware",
 ]
 
 TEMPLATES = [
@@ -262,7 +263,10 @@ RLS_OWNER_ONLY_TABLES = [
 
 # Functions that act with their owner's rights (SECURITY DEFINER), and who may call them.
 RLS_DEFINER_FUNCTIONS: dict[str, list[str]] = {
-    "admin": ["ops_activity", "ops_signal_session"],
+    "app": ["ops_share_writes"],
+    "member": ["ops_share_writes"],
+    "admin": ["ops_activity", "ops_share_writes", "ops_signal_session"],
+    "public": ["ops_share_writes"],
 }
 
 # History: who and what are columns filled by the database (crm/models/history.py), so a change by

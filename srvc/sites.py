@@ -34,6 +34,12 @@ class SrvcAdminSite(UnfoldAdminSite):  # type: ignore[misc]
             *super().get_urls(),
         ]
 
+    def autocomplete_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Choices for a field of a form."""
+        from srvc.views import AutocompleteView
+
+        return AutocompleteView.as_view(admin_site=self)(request)
+
     @runs_as_login
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

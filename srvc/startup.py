@@ -18,7 +18,7 @@ from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from ops.rls import audit
+from ops.rls import audit, reset
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ def _use_pool() -> None:
             "min_size": 1,
             "max_size": settings.DATABASE_POOL,
             "timeout": 10,  # seconds a request waits for a connection before it fails
+            "reset": reset.forget,  # done by a thread of the pool: no request waits for it
         }
 
 

@@ -8,4 +8,4 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
 ]
-handler500 = "srvc.maintenance.server_error"
+handler500 = "srvc.database_errors.server_error"

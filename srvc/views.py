@@ -1,16 +1,30 @@
-"""Pages of people who can't sign in."""
+"""Pages of the admin that are Django's but for a detail."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.admin.views.autocomplete import AutocompleteJsonView
 from django.contrib.auth.views import PasswordResetView
-from django.http import HttpResponse, HttpResponseRedirect
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse_lazy
 
 from srvc.forms import PasswordResetForm
 from srvc.password_links import WINDOW, TooManyLinksError, ask_for_link
 from srvc.throttling import client_address, too_many
+
+
+class AutocompleteView(AutocompleteJsonView):
+    """Choices for a field of a form."""
+
+    def process_request(self, request: HttpRequest) -> Any:
+        """What is asked for. Raises PermissionDenied for a field that no form has."""
+        asked = super().process_request(request)
+        _, _, source, _ = asked
+        if not source.concrete:
+            raise PermissionDenied
+        return asked
 
 
 class ForgottenPasswordView(PasswordResetView):

@@ -50,7 +50,13 @@ def _apply(using: str, values: tuple[str, ...], *, writes: bool, auditor: bool) 
         cursor.execute(f"SELECT {calls}, {_OPEN}, current_setting('transaction_read_only')", values)
         *_, is_open, read_only = cursor.fetchone()
         # Read-only already: then the context around this one has found writes closed.
-        if read_only == "on" or (is_open and not auditor):
+        if read_only == "on":
+            return
+        if not is_open:
+            # Closed by a restore, or by somebody who may not: that one's session is ended.
+            cursor.execute("SELECT public.ops_share_writes()")
+            (is_open,) = cursor.fetchone()
+        if is_open and not auditor:
             return
         if writes and not auditor:
             raise ClosedError
@@ -78,8 +84,9 @@ def _acting(using: str, *values: str, writes: bool = True, auditor: bool = False
         before = _read(using) if nested else None
         _apply(using, values, writes=writes, auditor=auditor)
         yield
-        # After an exception the rollback to the savepoint has put the settings back already.
-        if before is not None:
+        # After an exception the rollback to the savepoint has put the settings back already, and it
+        # does so where one is wanted all the same.
+        if before is not None and not connections[using].needs_rollback:
             _put_back(using, before)
 
 
