@@ -71,6 +71,7 @@ ROOT_URLCONF = "srvc.urls"
 WSGI_APPLICATION = "srvc.wsgi.application"
 
 INSTALLED_APPS = [
+    "srvc.command_overrides",  # before django.contrib.auth, whose commands it replaces
     "unfold.apps.BasicAppConfig",  # leaves the site to srvc.sites
     "unfold.contrib.filters",
     "unfold.contrib.forms",

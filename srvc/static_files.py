@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 from django.contrib.staticfiles.finders import get_finders
 from django.contrib.staticfiles.storage import ManifestStaticFilesStorage, staticfiles_storage
@@ -24,7 +24,8 @@ def problem() -> str:
     storage = _storage()
     if storage is None:
         return ""
-    collected = storage.load_manifest()[0]
+    # As it is now: this process may have started before the files were collected.
+    collected, _ = cast("tuple[dict[str, str], str]", storage.load_manifest())
     if not collected:
         return f"Static files are not collected in {storage.location}: every page is an error"
     if lacking := [name for name in _sources() if name not in collected]:
@@ -35,9 +36,9 @@ def problem() -> str:
     return ""
 
 
-def _storage() -> Any:
-    """Return the storage if it has a manifest: tests serve the source's files and have none."""
-    storage: Any = staticfiles_storage  # wrapped in a lazy object, which types don't see through
+def _storage() -> ManifestStaticFilesStorage | None:
+    # Tests serve the source's files and have no manifest.
+    storage: object = staticfiles_storage
     return storage if isinstance(storage, ManifestStaticFilesStorage) else None
 
 

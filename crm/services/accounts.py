@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.auth.models import Group
+from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
@@ -45,6 +46,34 @@ def create_account(
     owner.save(update_fields=["account"])
     owner.groups.add(Group.objects.get(name=OWNER_GROUP))
     return account
+
+
+@told_by_the_database
+@transaction.atomic
+def create_administrator(
+    *,
+    email: str,
+    password: str,
+    by: User | None,
+    first_name: str = "",
+    last_name: str = "",
+) -> User:
+    """Make a platform administrator: a person without an account, and with every right.
+
+    Raises CrmError for an address that is none or that somebody signs in with already, and for a
+    password that could be guessed. A person who is there is never promoted.
+    """
+    try:
+        validate_email(email)
+    except ValidationError:
+        raise CrmError(f"{email!r} is no e-mail address. Nothing was created.") from None
+    try:
+        validate_password(password, User(email=email, first_name=first_name, last_name=last_name))
+    except ValidationError as error:
+        raise CrmError(f"{' '.join(error.messages)} Nothing was created.") from None
+    return User.objects.create_superuser(
+        email, password, first_name=first_name, last_name=last_name
+    )
 
 
 @told_by_the_database

@@ -14,6 +14,7 @@ from django.conf import settings
 from ops import words
 from ops.backups.errors import BackupError, StorageError
 from ops.backups.keys import encryption
+from ops.backups.physical import OLDEST_MAJOR
 from ops.backups.plan import KindPlan, plan
 from ops.backups.vault import COPY, PRIMARY, Vault
 from ops.health.checks.archive import ready, wal_archive
@@ -29,13 +30,18 @@ from ops.readiness.value import Readiness, Shortcoming
 _RECENT = timedelta(days=30)
 
 
-def scheduled() -> list[KindPlan]:
+def scheduled(context: Context) -> list[KindPlan]:
     """The kinds that are taken by themselves here. Raises BackupError for a plan that is none."""
     return [
         kind
         for kind in plan().kinds.values()
-        if kind.cadence and (settings.REPLICATION_URL or kind.kind not in PHYSICAL)
+        if kind.cadence and (is_archived(context) or kind.kind not in PHYSICAL)
     ]
+
+
+def is_archived(context: Context) -> bool:
+    """Whether base backups and WAL are taken here: a login for them, and a server that can."""
+    return bool(settings.REPLICATION_URL) and context.facts.major >= OLDEST_MAJOR
 
 
 def installed_at(context: Context) -> datetime:
@@ -75,7 +81,7 @@ def backup_age(context: Context) -> Iterator[Reported]:
 
 
 def _too_old(now: Readiness, context: Context) -> Iterator[Reported]:
-    for kind in scheduled():
+    for kind in scheduled(context):
         assert kind.cadence is not None
         taken = now.of(kind.kind).newest_at
         if kind.kind == BackupKind.INCREMENTAL and (base := now.of(BackupKind.BASE).newest_at):

@@ -9,6 +9,7 @@ from datetime import datetime
 from django.conf import settings
 
 from ops import words
+from ops.backups.physical import OLDEST_MAJOR
 from ops.backups.plan import plan
 from ops.backups.wal.slot import SLOT
 from ops.health.context import Context
@@ -205,11 +206,29 @@ def replication_slots(context: Context) -> Iterator[Reported]:
             )
 
 
+def _too_old(major: int) -> Reported:
+    # Nothing that is run would make it go but one of the two; and full backups are as good as ever.
+    return Reported(
+        "version",
+        Severity.WARNING,
+        f"PostgreSQL {major} can't be archived by SRVC",
+        f"DATABASE_REPLICATION_URL is set, and base backups and WAL need PostgreSQL {OLDEST_MAJOR} "
+        "or newer: neither is taken. Full backups are, and what was written since the newest would "
+        "be lost with the server. Remove DATABASE_REPLICATION_URL, or upgrade the server.",
+        f"grep -n DATABASE_REPLICATION_URL .env.{settings.ENVIRONMENT}"
+        if settings.PRODUCTION_LIKE
+        else "grep -n DATABASE_REPLICATION_URL .env",
+    )
+
+
 @check(Area.REPLICATION, "WAL that is not fetched for the archive", every=OFTEN)
 def wal_receiver(context: Context) -> Iterator[Reported]:
     """Moments between two base backups can be restored only out of WAL that walreceiver has
     stored."""
     if not settings.REPLICATION_URL or context.facts.in_recovery:
+        return
+    if context.facts.major < OLDEST_MAJOR:
+        yield _too_old(context.facts.major)
         return
     severity = Severity.CRITICAL if settings.PRODUCTION_LIKE else Severity.WARNING
     slots = _slots(context, ours=True)

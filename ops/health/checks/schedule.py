@@ -14,7 +14,7 @@ from django.conf import settings
 
 from ops import words
 from ops.backups.plan import plan
-from ops.health.checks.backups import installed_at, scheduled
+from ops.health.checks.backups import installed_at, is_archived, scheduled
 from ops.health.checks.proofs import slack
 from ops.health.context import Context
 from ops.health.contract import OFTEN, Check, Reported, check
@@ -80,7 +80,7 @@ def _jobs(context: Context) -> Iterator[_Job]:
         found = [at for (kind, what), at in begun.items() if kind in kinds and of in {None, what}]
         return max(found, default=None)
 
-    for kind in scheduled():
+    for kind in scheduled(context):
         assert kind.cadence is not None
         yield _Job(
             f"backup {kind.kind}",
@@ -92,7 +92,7 @@ def _jobs(context: Context) -> Iterator[_Job]:
     checked = last(RunKind.VERIFY, RunKind.PROVE)
     yield _Job("verify", "Checking the newest backup", "manage.py verify --latest", _DAY, checked)
     for kind in plan().kinds.values():
-        if kind.drill and (settings.REPLICATION_URL or kind.kind not in PHYSICAL):
+        if kind.drill and (is_archived(context) or kind.kind not in PHYSICAL):
             yield _Job(
                 f"drill {kind.kind}",
                 f"The drill of {kind.kind} backups",

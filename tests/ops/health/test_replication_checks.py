@@ -19,7 +19,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from ops.backups.wal.slot import SLOT
-from ops.health.checks import archive
+from ops.health.checks import archive, backups, replication
 from ops.health.checks.archive import wal_archive
 from ops.health.checks.replication import (
     replication_lag,
@@ -292,8 +292,13 @@ def test_a_folder_of_wal_that_nothing_explains_is_told(patient: Patient) -> None
     ("production_like", "severity"), [(True, Severity.CRITICAL), (False, Severity.WARNING)]
 )
 def test_a_walreceiver_that_stopped_is_told(
-    patient: Patient, settings: Settings, production_like: bool, severity: Severity
+    patient: Patient,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    production_like: bool,
+    severity: Severity,
 ) -> None:
+    monkeypatch.setattr(replication, "OLDEST_MAJOR", 15)  # whatever the suite runs on
     settings.PRODUCTION_LIKE = production_like
     assert django_settings.REPLICATION_URL
     before = patient.found(wal_receiver)
@@ -311,6 +316,24 @@ def test_a_walreceiver_that_stopped_is_told(
         assert patient.found(replication_slots, **AT_ONCE) == {}
         settings.REPLICATION_URL = ""
         assert patient.found(wal_receiver, **AT_ONCE) == {}
+
+
+def test_a_server_too_old_for_wal_is_told_once_with_a_way_out_and_not_as_critical(
+    patient: Patient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.PRODUCTION_LIKE = True
+    monkeypatch.setattr(replication, "OLDEST_MAJOR", 99)
+    monkeypatch.setattr(backups, "OLDEST_MAJOR", 99)
+    found = patient.found(wal_receiver)
+    assert {key: each.severity for key, each in found.items()} == {"version": Severity.WARNING}
+    assert "DATABASE_REPLICATION_URL" in found["version"].next_step
+    # No backup is late that nobody can take.
+    patient.execute("UPDATE django_migrations SET applied = applied - interval '400 days'")
+    late = patient.found(backups.backup_age)
+    assert "age full" in late
+    assert not {"age base", "age incremental"} & set(late)
+    settings.REPLICATION_URL = ""
+    assert patient.found(wal_receiver) == {}
 
 
 def test_a_walreceiver_that_stores_nothing_is_told_apart_from_one_that_stopped(
