@@ -11,10 +11,12 @@ _FIRST_OF_OURS = 16384  # objects below were made with the cluster
 _OURS = "(n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')"
 
 
+# Of no extension, and not made with something else, as a range type's functions are.
 def _own(catalogue: str, oid: str) -> str:
     return (
         f"{oid} >= {_FIRST_OF_OURS} AND NOT EXISTS (SELECT FROM pg_depend m WHERE"
-        f" m.classid = '{catalogue}'::regclass AND m.objid = {oid} AND m.deptype = 'e')"
+        f" m.classid = '{catalogue}'::regclass AND m.objid = {oid}"
+        " AND m.deptype IN ('e', 'i'))"
     )
 
 

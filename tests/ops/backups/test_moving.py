@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ops.backups import logical
+from ops.backups.dump_restore.administrator_needs import LEFT_OUT_DETAIL
 from ops.backups.inspection import read_manifest
 from ops.backups.manifest import Manifest
 from ops.backups.proof import Proof, SequenceProof
@@ -94,4 +95,4 @@ def test_a_subscription_is_not_in_an_owners_dump_and_named(subscribed: Backups) 
 
     assert taken.state == BackupState.PROVEN, taken.state_note
     told = read_manifest(taken.name, Vault.primary()).details
-    assert told["left_out"] == ["comment on subscription news", "subscription news"]
+    assert told[LEFT_OUT_DETAIL] == ["comment on subscription news", "subscription news"]
