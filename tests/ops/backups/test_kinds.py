@@ -34,6 +34,15 @@ def corpus(
         yield found
 
 
+@pytest.fixture(scope="module")
+def administrators(
+    django_test_environment: None, django_db_blocker: Any, worker_id: str
+) -> Iterator[Corpus]:
+    """Every kind that takes an administrator to restore it."""
+    with django_db_blocker.unblock(), loaded(f"{worker_id}_admins", refused=True) as found:
+        yield found
+
+
 def told_of(kinds: tuple[Kind, ...], texts: list[str]) -> Mapping[str, list[str]]:
     """Return what texts say, by the kind they speak of; "" for what is of none."""
     found: dict[str, list[str]] = {}
@@ -49,11 +58,12 @@ def test_there_are_kinds_enough_and_each_has_a_name_of_its_own() -> None:
     assert len({kind.name for kind in KINDS}) == len(KINDS)
 
 
-def test_every_kind_can_be_made(corpus: Corpus) -> None:
+@pytest.mark.parametrize("which", ["corpus", "administrators"])
+def test_every_kind_can_be_made_and_the_fingerprint_sees_a_change_of_it(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    corpus: Corpus = request.getfixturevalue(which)
     assert corpus.unmade == {}
-
-
-def test_the_fingerprint_sees_a_change_of_every_kind(corpus: Corpus) -> None:
     kinds = tuple(kind for kind in corpus.kinds if kind.change)
     with rolled_back(corpus.name) as connection:
         before = definitions(connection)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pyrage
@@ -18,6 +19,8 @@ from ops.rls.router import as_owner_by_default
 from tests.harness import database, run
 from tests.ops.backups.conftest import SIGNING_KEY, Backups
 from tests.ops.backups.kinds import KINDS, Kind
+
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,15 @@ class Corpus:
     def name(self) -> str:
         """The database."""
         return self.backups.database
+
+    def owner(self) -> Connection:
+        """Connect as the owner's login, in autocommit mode."""
+        return _owner(self.name)
+
+
+def _owner(name: str) -> Connection:
+    login = {"dbname": name, "user": roles.OWNER, "password": database.PASSWORD}
+    return psycopg.connect(**{**database.admin(), **login}, autocommit=True)
 
 
 @contextmanager
@@ -82,11 +94,8 @@ def _installed(name: str) -> Iterator[Backups]:
 
 def _made(name: str, kinds: Sequence[Kind], *, by_owner: bool) -> tuple[list[Kind], dict[str, str]]:
     """Make each kind, by itself; return those that could be made, and what was said of others."""
-    login = database.admin() | {"dbname": name}
-    if by_owner:
-        login |= {"user": roles.OWNER, "password": database.PASSWORD}
     made, unmade = [], {}
-    with psycopg.connect(**login, autocommit=True) as connection:
+    with _owner(name) if by_owner else database.connect(name) as connection:
         for kind in kinds:
             try:
                 with connection.transaction():
@@ -99,12 +108,12 @@ def _made(name: str, kinds: Sequence[Kind], *, by_owner: bool) -> tuple[list[Kin
     return made, unmade
 
 
-def look_into(connection: psycopg.Connection, kind: Kind) -> None:
+def look_into(connection: Connection, kind: Kind) -> None:
     """Let names mean those of the kind's own schema, until the transaction ends."""
     connection.execute(f"SET LOCAL search_path = {kind.schema}".encode())
 
 
-def changed(connection: psycopg.Connection, kinds: Sequence[Kind]) -> dict[str, str]:
+def changed(connection: Connection, kinds: Sequence[Kind]) -> dict[str, str]:
     """Change each kind; return what was said against some changes."""
     unchanged = {}
     for kind in kinds:
