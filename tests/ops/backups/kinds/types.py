@@ -80,6 +80,6 @@ OPERATORS = (
     Kind("statistics_dependencies", "CREATE TABLE t (a int, b int); CREATE STATISTICS s (dependencies) ON a, b FROM t", "DROP STATISTICS s"),
     Kind("statistics_all_kinds", "CREATE TABLE t (a int, b int); CREATE STATISTICS s (ndistinct, mcv) ON a, b FROM t; ALTER STATISTICS s SET STATISTICS 500", "ALTER STATISTICS s SET STATISTICS 600"),
     Kind("statistics_of_expressions", "CREATE TABLE t (a text, b int); CREATE STATISTICS s ON lower(a), (b * 2) FROM t; CREATE STATISTICS u ON (b + 1) FROM t; COMMENT ON STATISTICS s IS 'x'", "DROP STATISTICS u"),
-    Kind("language", "CREATE LANGUAGE {k} HANDLER plpgsql_call_handler INLINE plpgsql_inline_handler VALIDATOR plpgsql_validator", "ALTER LANGUAGE {k} OWNER TO srvc_member", refused="language"),
+    Kind("language", "CREATE FUNCTION h() RETURNS language_handler LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler'; CREATE FUNCTION i(internal) RETURNS void LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_inline_handler'; CREATE FUNCTION v(oid) RETURNS void LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_validator'; CREATE LANGUAGE {k} HANDLER h INLINE i VALIDATOR v", "ALTER LANGUAGE {k} OWNER TO srvc_member", refused="language"),
     Kind("access_method", "CREATE ACCESS METHOD {k} TYPE TABLE HANDLER heap_tableam_handler; CREATE TABLE t (a int) USING {k}; INSERT INTO t VALUES (1)", "DROP TABLE t", refused="access method"),
 )
