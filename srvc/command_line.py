@@ -113,7 +113,7 @@ COMMANDS: dict[str, Words] = {
     "smoketest": Words(),
     "sqlmigrate": Words(least=2, most=2, valued=("--database",)),
     "verify": Words(
-        most=None, valued=("--kind",), instead=("--latest", "--all", "--kind"), files=True
+        most=None, valued=("--kind",), instead=("--latest", "--all", "--kind", "--wal"), files=True
     ),
     "walreceiver": Words(valued=("--stop-after",)),
     "watch": Words(valued=("--every",)),

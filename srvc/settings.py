@@ -548,6 +548,7 @@ HEALTH_CHECKS = [
     "ops.health.checks.performance.CHECKS",
     "ops.health.checks.storage.CHECKS",
     "ops.health.checks.backups.CHECKS",
+    "ops.health.checks.wal_contents.CHECKS",
     "ops.health.checks.schedule.CHECKS",
     "ops.health.checks.replication.CHECKS",
     "ops.health.checks.notices.CHECKS",

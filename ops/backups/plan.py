@@ -112,6 +112,10 @@ def cron_lines(wanted: Plan, *, command: str, physical: bool = True) -> list[str
             continue
         lines.append(f"{kind.cadence.cron} {command} backup --{kind.kind}")
     lines.append(f"30 3 * * * {command} verify --latest")
+    if wanted.of(BackupKind.MEDIA).cadence is not None:
+        lines.append(f"40 3 * * * {command} verify --kind media")
+    if physical:
+        lines.append(f"50 3 * * * {command} verify --wal")
     drills = [kind for kind in wanted.kinds.values() if kind.drill]
     for number, kind in enumerate(drills):
         if kind.kind in {BackupKind.BASE, BackupKind.INCREMENTAL} and not physical:

@@ -14,11 +14,12 @@ from django.conf import settings
 
 from ops import words
 from ops.backups.plan import plan
+from ops.backups.wal.checking import WAL
 from ops.health.checks.backups import installed_at, is_archived, scheduled
 from ops.health.checks.proofs import slack
 from ops.health.context import Context
 from ops.health.contract import OFTEN, Check, Reported, check
-from ops.models import Area, RunKind, Severity
+from ops.models import Area, BackupKind, RunKind, Severity
 from ops.models.backups import PHYSICAL
 
 _DAY = timedelta(days=1)
@@ -89,8 +90,19 @@ def _jobs(context: Context) -> Iterator[_Job]:
             kind.cadence.every,
             last(RunKind.BACKUP, of=kind.kind),
         )
-    checked = last(RunKind.VERIFY, RunKind.PROVE)
+    # Uploaded files and WAL are checked as well each night, and are no database.
+    checked = max(
+        (
+            at
+            for (kind, what), at in begun.items()
+            if kind in {RunKind.VERIFY, RunKind.PROVE} and what not in {BackupKind.MEDIA, WAL}
+        ),
+        default=None,
+    )
     yield _Job("verify", "Checking the newest backup", "manage.py verify --latest", _DAY, checked)
+    if is_archived(context):
+        read = last(RunKind.VERIFY, of=WAL)
+        yield _Job("verify wal", "Reading the WAL archive", "manage.py verify --wal", _DAY, read)
     for kind in plan().kinds.values():
         if kind.drill and (is_archived(context) or kind.kind not in PHYSICAL):
             yield _Job(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ops.backups.catalogue import find_backup, record_backup
@@ -16,6 +17,7 @@ from ops.backups.inspection import read_manifest
 from ops.backups.manifest import FOLDER
 from ops.backups.vault import Vault
 from ops.backups.verify import ask_for_verification, verify_backup
+from ops.backups.wal.checking import ask_for_wal_check, check_wal
 from ops.errors import OpsError
 from ops.management import backup_tables
 from ops.management.edge import (
@@ -37,15 +39,25 @@ Check backups: each object whole and unchanged, and readable to its last byte; w
 into a scratch server, where every number of its manifest is compared. What was found is kept in the
 catalogue, as the backup's state.
 
-  verify                     the newest backup
+  verify                     the newest full backup; while there is none, the newest of any kind
   verify BACKUP …            these: a name, a part of one, the number in the list, or the path of a
                              manifest in a folder that `backup --output` was given
+  verify --kind media        the newest of a kind
   verify --all               every one
+  verify --wal               the WAL archive: segments that were stored since the last time, and
+                             those that were bad; with --deep every one
 
 Exit status: 0 all of them are good, 1 one is damaged, missing or disproven, 2 one could not be
-looked at (or not be restored with --deep), or wrong usage, 130 interrupted.
+looked at (or not be restored with --deep), or wrong usage, 130 interrupted. On a machine that is
+set up without an identity (BACKUP_AGE_IDENTITY_FILES is empty) 0 says that signature, size and
+SHA-256 of what is stored are right; what is in it has to be read where the identity is.
 """
 UNCHECKED = USAGE
+_SEALED = (
+    "This machine has no identity, so backups were checked as they are stored: signature, size and "
+    "SHA-256. Run `manage.py verify --latest --deep` or a drill where the identity is, on the same "
+    "storage."
+)
 _BAD = (BackupState.FAILED, BackupState.MISSING)
 
 
@@ -56,6 +68,7 @@ class _Outcome:
     checked: Backup | BackupCopy
     error: str = ""  # why it could not be looked at
     done: bool = True  # as much as was asked for
+    sealed: bool = False  # whole as stored, and this machine has no identity that would open it
 
     @property
     def name(self) -> str:
@@ -74,6 +87,7 @@ class _Outcome:
             "state": checked.state,
             "note": checked.state_note,
             "checked": self.done and not self.error,
+            "sealed": self.sealed,
             "error": self.error,
             "seconds": checked.check_seconds,
             "verified_at": checked.verified_at.isoformat() if checked.verified_at else None,
@@ -89,8 +103,11 @@ class Command(BaseCommand):
         describe(parser, "verify")
         parser.add_argument("words", nargs="*", metavar="BACKUP")
         which = parser.add_mutually_exclusive_group()
-        which.add_argument("--latest", action="store_true", help="the newest one (the default)")
+        which.add_argument("--latest", action="store_true", help="the newest full one (default)")
         which.add_argument("--all", action="store_true", help="all of them, newest first")
+        which.add_argument(
+            "--wal", action="store_true", help="the WAL archive: what is new; with --deep all of it"
+        )
         parser.add_argument("--kind", choices=BackupKind.values, help="of this kind alone")
         parser.add_argument("--copy", action="store_true", help="the off-site copies instead")
         parser.add_argument("--deep", action="store_true", help="restore and compare")
@@ -98,12 +115,20 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         words = list(options["words"])
-        if words and (options["all"] or options["latest"] or options["kind"]):
+        if words and (options["all"] or options["latest"] or options["kind"] or options["wal"]):
             raise CommandError(
-                f"{words[0]} goes without --all, --latest and --kind. Nothing was checked.",
+                f"{words[0]} goes without --all, --latest, --kind and --wal. Nothing was checked.",
+                returncode=USAGE,
+            )
+        if options["wal"] and (options["kind"] or options["copy"]):
+            raise CommandError(
+                "--wal reads every storage; leave out --kind and --copy. Nothing was checked.",
                 returncode=USAGE,
             )
         require_settings("BACKUP_", "DATABASE_")
+        if options["wal"]:
+            self._check_wal(options)
+            return
         try:
             with as_owner_by_default(), told_plainly():
                 outcomes = self._check(list(_meant(words, options)), options)
@@ -112,6 +137,8 @@ class Command(BaseCommand):
             code = UNCHECKED if error.returncode == FAILED else error.returncode
             raise CommandError(str(error), returncode=code) from None
         self._print(outcomes, options)
+        if any(outcome.sealed for outcome in outcomes):
+            self.stderr.write(_SEALED)
         _raise_for(outcomes)
 
     def _check(self, wanted: list[Backup | BackupCopy], options: dict[str, Any]) -> list[_Outcome]:
@@ -125,6 +152,33 @@ class Command(BaseCommand):
                 progress.check()
                 outcomes.append(_check_one(each, progress, deep=options["deep"]))
         return outcomes
+
+    def _check_wal(self, options: dict[str, Any]) -> None:
+        err = cast("IO[str]", self.stderr._out)
+        try:
+            with (
+                as_owner_by_default(),
+                told_plainly(),
+                make_progress(err, json=options["json"]) as progress,
+                stopped_by_signals(progress),
+            ):
+                run = ask_for_wal_check(by=Asker.of_command(), everything=options["deep"])
+                checked = check_wal(run, progress)
+        except CommandError as error:
+            code = UNCHECKED if error.returncode == FAILED else error.returncode
+            raise CommandError(str(error), returncode=code) from None
+        if options["json"]:
+            self.stdout.write(json.dumps(asdict(checked), ensure_ascii=False, indent=2))
+        else:
+            for each in checked.bad:
+                self.stdout.write(f"{each.segment} in {each.storage}: {each.why}")
+            self.stdout.write(str(checked))
+        if checked.bad:
+            raise CommandError(
+                "No moment behind a damaged or missing segment can be restored, up to the next "
+                "base backup. Take one now: manage.py backup --base",
+                returncode=FAILED,
+            )
 
     def _print(self, outcomes: list[_Outcome], options: dict[str, Any]) -> None:
         if options["json"]:
@@ -148,12 +202,26 @@ def _check_one(checked: Backup | BackupCopy, progress: Counter, *, deep: bool) -
         return _Outcome(checked, error=str(error))
     since = found.proven_at if deep else found.verified_at
     foreign = _backup(found).kind == BackupKind.FOREIGN
-    return _Outcome(found, done=foreign or since == found.checked_at)
+    done = foreign or since == found.checked_at
+    return _Outcome(found, done=done, sealed=not (done or deep) and _is_sealed(found))
+
+
+def _is_sealed(found: Backup | BackupCopy) -> bool:
+    """Tell whether this machine is set up so that it can't open the backup, as servers may be."""
+    return (
+        found.state not in _BAD
+        and _backup(found).encryption == "age"
+        and not settings.BACKUP_AGE_IDENTITY_FILES
+    )
 
 
 def _raise_for(outcomes: list[_Outcome]) -> None:
     bad = [outcome.name for outcome in outcomes if outcome.is_bad]
-    unchecked = [outcome.name for outcome in outcomes if outcome.error or not outcome.done]
+    unchecked = [
+        outcome.name
+        for outcome in outcomes
+        if outcome.error or not (outcome.done or outcome.sealed)
+    ]
     if bad:
         raise CommandError(
             f"{_told(bad)} can't be relied on. Take a new one now (`manage.py backup`), and see "
@@ -200,6 +268,10 @@ def _chosen(options: dict[str, Any]) -> list[Backup]:
     if options["all"]:
         return list(found)
     if not options["kind"]:
+        # What a restore would take; an empty media backup of a minute later is not that.
+        full = found.of_kind(BackupKind.FULL).filter(environment=settings.ENVIRONMENT)
+        if newest := full.first():
+            return [newest]
         found = found.exclude(kind=BackupKind.FOREIGN)
     return list(found[:1])
 

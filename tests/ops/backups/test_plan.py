@@ -168,6 +168,8 @@ def test_the_crontab_keeps_every_promise() -> None:
         f"0 3 * * * {COMMAND} backup --incremental",
         f"30 2 * * * {COMMAND} backup --media",
         f"30 3 * * * {COMMAND} verify --latest",
+        f"40 3 * * * {COMMAND} verify --kind media",
+        f"50 3 * * * {COMMAND} verify --wal",
         f"30 4 * * 1 {COMMAND} drill --latest --kind full",
         f"35 4 2 * * {COMMAND} drill --latest --kind base",
         f"0 6 * * * {COMMAND} backups --prune --yes",
@@ -188,6 +190,7 @@ def test_without_a_replication_login_the_crontab_asks_for_none() -> None:
         "backup --full",
         "backup --media",
         "verify --latest",
+        "verify --kind media",
         "drill --latest --kind full",
         "backups --prune --yes",
     ]

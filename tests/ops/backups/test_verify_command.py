@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
@@ -42,6 +43,39 @@ def refusal(*arguments: str) -> CommandError:
 def damage(backups: Backups, backup: Backup) -> None:
     path = backups.folder / backup.manifest["objects"][0]["name"]
     path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_the_newest_is_the_full_one_and_no_media_backup_of_a_minute_later(
+    backups: Backups, settings: Settings
+) -> None:
+    full, media = backups.take(kind="full"), backups.take(kind="media")
+    assert full.taken_at < media.taken_at
+
+    # As the documented night does it, on a server that has no identity.
+    settings.BACKUP_AGE_IDENTITY_FILES = []
+    status, found = outcome("--latest")
+    assert (status, [each["name"] for each in found]) == (0, [full.name])
+    assert (found[0]["sealed"], found[0]["checked"]) == (True, False)
+    assert found[0]["state"] == BackupState.TAKEN
+    # Nothing was opened, so a restore or a proof is out of reach, and that is told.
+    assert outcome("--latest", "--deep")[0] == 2
+    assert [each["name"] for each in outcome("--kind", "media")[1]] == [media.name]
+
+    damage(backups, full)
+    status, found = outcome("--latest")
+    assert (status, found[0]["sealed"], found[0]["state"]) == (1, False, BackupState.FAILED)
+
+
+def test_an_identity_that_does_not_fit_is_no_server_without_one(
+    backups: Backups, settings: Settings, tmp_path: Path
+) -> None:
+    backups.take(kind="schema")
+    other = tmp_path / "other.txt"
+    other.write_text(f"{pyrage.x25519.Identity.generate()}\n")
+    other.chmod(0o600)
+    settings.BACKUP_AGE_IDENTITY_FILES = [str(other)]
+    status, found = outcome()
+    assert (status, found[0]["sealed"], found[0]["checked"]) == (2, False, False)
 
 
 def test_without_a_name_it_is_the_newest(backups: Backups) -> None:
@@ -117,9 +151,10 @@ def test_one_that_could_not_be_looked_at_is_2(backups: Backups, settings: Settin
     shutil.move(backups.var / "not mounted", backups.folder)
     settings.BACKUP_AGE_IDENTITY_FILES = []
     status, found = outcome(taken.name)
-    assert (status, found[0]["checked"], found[0]["error"]) == (2, False, "")
+    assert (status, found[0]["checked"], found[0]["error"]) == (0, False, "")
+    assert found[0]["sealed"] is True
     assert "could not be read" in found[0]["note"]
-    assert "could not be checked as asked" in str(refusal(taken.name))
+    assert "could not be checked as asked" in str(refusal(taken.name, "--deep"))
 
 
 def test_deep_says_so_when_there_is_nothing_to_restore_rows_into(backups: Backups) -> None:
@@ -153,7 +188,7 @@ def test_copies_are_checked_when_they_are_asked_for(backups: Backups, tmp_path: 
     [
         ([], "There is no such backup yet. Nothing was checked."),
         (["nothing"], "There is no backup 'nothing' in the catalogue."),
-        (["a", "--all"], "a goes without --all, --latest and --kind."),
+        (["a", "--all"], "a goes without --all, --latest, --kind and --wal."),
         (["/somewhere/NAME.json"], "is no manifest: it has to be DIR/manifests/NAME.json."),
         (["/nowhere/manifests/NAME.json"], "is not there"),
     ],

@@ -386,6 +386,8 @@ def test_whatever_should_run_by_itself_and_does_not_is_critical(
     # Whether it worked is told elsewhere.
     add_run(RunKind.BACKUP, 25 * HOUR, RunStatus.FAILED, arguments={"kind": "full"})
     add_run(RunKind.BACKUP, 27 * HOUR, arguments={"kind": "media"})
+    add_run(RunKind.VERIFY, HOUR, arguments={"kind": "wal"})
+    assert "verify" in patient.found(overdue)  # a night that reads WAL has seen no backup
     add_run(RunKind.PROVE, HOUR)
     add_run(RunKind.DRILL, 6 * DAY, arguments={"kind": ""}, backup=backup)
     add_run(RunKind.PRUNE, HOUR)
