@@ -24,6 +24,8 @@ from srvc.maintenance import why_unavailable
 log = logging.getLogger(__name__)
 _RETRY_AFTER = 5  # seconds
 _PAGE = "refused.html"
+# Modules in which Django makes queries of values; the admin's lists know dates by themselves.
+_MAKES_QUERIES = ("django.db.", "django.contrib.admin.views.main")
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def _made_no_query(error: BaseException) -> bool:
         return False
     while trace.tb_next is not None:
         trace = trace.tb_next
-    return str(trace.tb_frame.f_globals.get("__name__", "")).startswith("django.db.")
+    return str(trace.tb_frame.f_globals.get("__name__", "")).startswith(_MAKES_QUERIES)
 
 
 class DatabaseErrorMiddleware:

@@ -104,6 +104,17 @@ class BaseModelAdmin(
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DjangoChangeList]:
         return ChangeList
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What an address fills a new form with; its moments as moments, for Django's fields."""
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        for field in self.opts.get_fields():
+            if isinstance(field, models.DateTimeField) and field.name in initial:
+                try:
+                    initial[field.name] = field.to_python(initial[field.name])
+                except (ValidationError, OverflowError):
+                    del initial[field.name]
+        return initial
+
     def get_list_related(self, request: HttpRequest) -> Sequence[str]:
         """Names of the foreign keys whose rows the list shows."""
         return self.list_related
