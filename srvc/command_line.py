@@ -243,11 +243,12 @@ def _is_nearly_one(word: str) -> bool:
 
 
 def _no_environment(command: str, words: Sequence[str], *, own: int) -> EnvironmentNameError:
-    unknown = " and ".join(repr(word) for word in dict.fromkeys([words[0], words[-1]]))
+    ends = [repr(word) for word in dict.fromkeys([words[0], words[-1]])]
+    unknown = f"{ends[0]} is not" if len(ends) == 1 else f"Neither {ends[0]} nor {ends[1]} is"
     takes = f"{own} of its own and the environment" if own else "no word but the environment"
     return EnvironmentNameError(
-        f"{unknown} {'is not' if len(words) == 1 else 'are not'} an environment, and manage.py "
-        f"{command} takes {takes} here. Nothing was started. {_valid_names()}"
+        f"{unknown} an environment, and manage.py {command} takes {takes} here. "
+        f"Nothing was started. {_valid_names()}"
     )
 
 

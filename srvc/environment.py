@@ -70,10 +70,11 @@ def load(name: str) -> environ.Env:
         _require_readable(file)
         environ.Env.read_env(file, overwrite=False)
     elif name != DEVELOPMENT and not os.environ.get("DATABASE_URL"):
+        others = [each for each in known_environments() if each != name]
         raise EnvironmentFileError(
             f"The environment {name} has no {file.name} in {file.parent} and no DATABASE_URL. "
             "Nothing was started. Make the file (.env.example shows how one looks) or name an "
-            f"environment that is there: {', '.join(known_environments())}."
+            f"environment that is there: {', '.join(others)}."
         )
     return environ.Env()
 
