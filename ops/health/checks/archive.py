@@ -24,7 +24,7 @@ _WAITING = 48 << 20  # bytes: the segment that is open, and two that are on thei
 def wal_archive(context: Context) -> Iterator[Reported]:
     """Where a segment is missing, no moment after it can be restored until the next base backup."""
     own, ask = settings.ENVIRONMENT, context.ask
-    newest = max(stored_anchors(own, ask), key=lambda each: each.moment, default=None)
+    newest = max(context.once(anchors), key=lambda each: each.moment, default=None)
     others = systems_of_others(own, ask)
     for gap in gaps(each for each in stored_pieces(ask) if each.system_identifier not in others):
         yield _gap(gap, newest)
@@ -75,6 +75,11 @@ def _behind(context: Context) -> Iterator[Reported]:
             "storage may be away, or slow.",
             "manage.py backups",
         )
+
+
+def anchors(context: Context) -> list[Anchor]:
+    """Return this environment's physical backups, which WAL is replayed from."""
+    return stored_anchors(settings.ENVIRONMENT, context.ask)
 
 
 def ready(context: Context) -> Readiness:

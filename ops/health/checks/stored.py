@@ -17,9 +17,8 @@ from ops import words
 from ops.backups.errors import StorageError
 from ops.backups.manifest import manifest_name
 from ops.backups.vault import COPY, PRIMARY, Vault
-from ops.backups.wal.gaps import Anchor
 from ops.backups.wal.names import position
-from ops.backups.wal.windows import stored_anchors
+from ops.health.checks.archive import anchors
 from ops.health.context import Context, within
 from ops.health.contract import DAILY, Reported, check, several
 from ops.models import Area, Severity
@@ -121,7 +120,7 @@ def _meaning(context: Context, backup: _Stored, is_newest: bool) -> str:
     if backup.is_copy:
         return "There is no good copy of it elsewhere any more."
     if backup.kind in PHYSICAL:
-        later = [each.moment for each in context.once(_anchors) if each.name != backup.name]
+        later = [each.moment for each in context.once(anchors) if each.name != backup.name]
         following = min((at for at in later if at > backup.taken_at), default=None)
         until = f"{following:%Y-%m-%d %H:%M} UTC" if following else "the next base backup"
         return (
@@ -149,7 +148,7 @@ def _gap(context: Context, system: str, line: int, lost: list[_Segment]) -> Repo
     first, last = lost[0], lost[-1]
     later = [
         each
-        for each in context.once(_anchors)
+        for each in context.once(anchors)
         if each.system_identifier == system and each.moment > last.closed_at
     ]
     following = min(later, key=lambda each: each.moment, default=None)
@@ -170,10 +169,6 @@ def _gap(context: Context, system: str, line: int, lost: list[_Segment]) -> Repo
         "manage.py backups --rebuild" if following else "manage.py backup --base",
         f"WAL of timeline {line}",
     )
-
-
-def _anchors(context: Context) -> list[Anchor]:
-    return stored_anchors(settings.ENVIRONMENT, context.ask)
 
 
 def _backups(context: Context) -> list[_Stored]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ops import words
 from ops.backups.wal.checking import WAL
 from ops.backups.wal.names import lsn
-from ops.health.checks.archive import read_anchors
+from ops.health.checks.archive import anchors
 from ops.health.context import Context
 from ops.health.contract import HOURLY, Check, Reported, check
 from ops.models import Area, RunKind, Severity
@@ -31,14 +31,14 @@ _BAD = """
 @check(Area.BACKUPS, "Damaged WAL segments", every=HOURLY)
 def wal_contents(context: Context) -> Iterator[Reported]:
     """A segment that can't be read ends every recovery that needs it, at that point."""
-    anchors = context.once(read_anchors)
+    bases = context.once(anchors)
     for segment, storage, system, timeline, end, why, began in context.rows(
         _BAD, [RunKind.VERIFY.value, WAL]
     ):
         behind_it = any(
             anchor.system_identifier == system
             and (anchor.timeline, anchor.start) >= (timeline, end)
-            for anchor in anchors
+            for anchor in bases
         )
         meaning = (
             "A base backup was taken since, so only moments between the two are lost."
