@@ -70,7 +70,8 @@ COMMANDS: dict[str, Words] = {
         most=1,
         valued=("--name", "--plan", "--currency", "--time-zone", "--phone-region"),
     ),
-    "createsuperuser": Words(valued=("--email", "--database")),
+    "createadministrator": Words(least=1, most=1, valued=("--first-name", "--last-name")),
+    "createsuperuser": Words(valued=("--email", "--database", "--username")),
     "dblogs": Words(valued=("--level", "--since", "--file")),
     "dbping": Words(valued=("--count", "--timeout")),
     "dbshell": Words(valued=("--database",)),
@@ -115,6 +116,7 @@ COMMANDS: dict[str, Words] = {
     "verify": Words(
         most=None, valued=("--kind",), instead=("--latest", "--all", "--kind", "--wal"), files=True
     ),
+    "version": Words(),
     "walreceiver": Words(valued=("--stop-after",)),
     "watch": Words(valued=("--every",)),
     "worker": Words(
