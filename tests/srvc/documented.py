@@ -44,7 +44,9 @@ def examples() -> Iterator[Example]:
                 in_block = not in_block
             elif in_block or line.startswith("    "):
                 if found := _LINE.search(line):
-                    yield Example(manual.name, number, found[1])
+                    # name=$(manage.py …) takes what the command says.
+                    text = found[1].removesuffix(")") if "$(" in line else found[1]
+                    yield Example(manual.name, number, text)
             else:
                 for inline in _INLINE.finditer(line):
                     yield Example(manual.name, number, inline[1])
