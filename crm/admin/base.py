@@ -115,6 +115,15 @@ class BaseModelAdmin(
                     del initial[field.name]
         return initial
 
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        """Whether an address may filter by this: never by rows that refer to these.
+
+        Django allows it for any relation, also for models without a table (docs/adr/0005).
+        """
+        reverse = {field.name for field in self.opts.get_fields() if not hasattr(field, "column")}
+        own = lookup.partition("__")[0] not in reverse
+        return own and super().lookup_allowed(lookup, value, request)
+
     def get_list_related(self, request: HttpRequest) -> Sequence[str]:
         """Names of the foreign keys whose rows the list shows."""
         return self.list_related
@@ -176,6 +185,15 @@ class AccountModelAdmin(BaseModelAdmin):
         if not is_platform_administrator(request):
             return filters
         return (*filters, ("account", AutocompleteSelectFilter))
+
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        """Whether an address may filter by this: never by rows that refer to these.
+
+        Django allows it for any relation, also for models without a table (docs/adr/0005).
+        """
+        reverse = {field.name for field in self.opts.get_fields() if not hasattr(field, "column")}
+        own = lookup.partition("__")[0] not in reverse
+        return own and super().lookup_allowed(lookup, value, request)
 
     def get_list_related(self, request: HttpRequest) -> Sequence[str]:
         related = super().get_list_related(request)

@@ -100,7 +100,7 @@ def pointed_at(database: str) -> Iterator[None]:
     # Whole copies: commands change options of their own process, which here is every test's.
     before = {alias: deepcopy(connections[alias].settings_dict) for alias in ALIASES}
     variables = {variable: os.environ[variable] for variable in _VARIABLES.values()}
-    replication = settings.REPLICATION_URL
+    replication, variable = settings.REPLICATION_URL, os.environ.get(_REPLICATION_VARIABLE)
     arguments = admin()
     host, port = str(arguments.get("host", "")), str(arguments.get("port", 5432))
     for alias, login in ALIASES.items():
@@ -115,10 +115,10 @@ def pointed_at(database: str) -> Iterator[None]:
     finally:
         os.environ.update(variables)
         settings.REPLICATION_URL = replication
-        if replication:
-            os.environ[_REPLICATION_VARIABLE] = replication
+        if variable is None:
+            os.environ.pop(_REPLICATION_VARIABLE, None)
         else:
-            del os.environ[_REPLICATION_VARIABLE]
+            os.environ[_REPLICATION_VARIABLE] = variable
         for alias, config in before.items():
             connections[alias].close()
             connections[alias].settings_dict.update(config)

@@ -215,7 +215,7 @@ def test_a_process_of_its_own_takes_one_like_cron_would(backups: Backups) -> Non
 
 def test_a_database_that_is_away_is_told_in_a_sentence(backups: Backups) -> None:
     process = backups.manage(
-        "backup", DATABASE_OWNER_URL="postgres://srvc_owner:x@127.0.0.1:1/srvc"
+        "backup", DATABASE_OWNER_URL=f"postgres://srvc_owner:x@127.0.0.1:1/{backups.database}"
     )
     assert isinstance(process, subprocess.Popen)
     _, err = process.communicate(timeout=60)

@@ -65,7 +65,8 @@ _WITH_A_KEY = b"""
     SELECT format('%I.%I', n.nspname, c.relname)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary AND i.indimmediate
-    WHERE n.nspname LIKE 'k\\_%' AND c.relkind = 'r' AND NOT i.indisexclusion
+    WHERE n.nspname LIKE 'k\\_%' AND c.relkind IN ('r', 'p') AND NOT i.indisexclusion
+      AND NOT c.relispartition  -- its rows are recovered through the whole table
       AND i.indnatts = i.indnkeyatts  -- one with further columns is refused
     ORDER BY 1
 """

@@ -20,6 +20,7 @@ from ops import liveness
 from ops.backups.errors import BusyError
 from ops.models import BackupKind, Drill, DrillVerdict, Run, RunKind, RunStatus
 from ops.postgres.endpoint import Endpoint
+from ops.progress import Counter
 from ops.restores.complete.lock import one_restore_at_a_time
 from ops.restores.complete.restore import clean_up
 from ops.restores.complete.servercheck import require_no_backup_running
@@ -28,6 +29,7 @@ from ops.rls.session import acting_as_admin
 from ops.runs import OWNER, ask, ask_to_cancel, close_dead_runs, running
 from srvc.settings import BASE_DIR
 from tests.factories import make_business
+from tests.harness import database
 from tests.harness.waiting import wait_until
 from tests.ops.admin.rows import by_default_login
 from tests.ops.backups.conftest import ASKER, Backups, unused_process
@@ -94,6 +96,7 @@ def test_each_kind_that_was_killed_is_ended_by_whoever_notices(
 ) -> None:
     with by_default_login():
         make_business(email="ada@example.com")
+    database.provide_template(backups.database)
     archive = tmp_path / "ada.tar"
     export("ada@example.com", archive)
     taken = backups.take()
@@ -109,7 +112,7 @@ def test_each_kind_that_was_killed_is_ended_by_whoever_notices(
     assert not Drill.objects.filter(verdict=DrillVerdict.RUNNING).exists()
     live = Endpoint.of(OWNER)
     with one_restore_at_a_time(live) as session:
-        clean_up(session, live)  # as the next restore does
+        clean_up(session, live, Counter())  # as the next restore does
     with backups.connect() as holder:
         holder.autocommit = False
         holder.execute("LOCK TABLE customers, users IN ACCESS EXCLUSIVE MODE")

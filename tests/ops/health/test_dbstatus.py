@@ -56,7 +56,7 @@ def test_it_shows_where_things_stand(patient: Patient, manage: Manage) -> None:
     assert {each["name"] for each in told["extensions"]} >= {"pg_trgm", "btree_gin"}
     assert told["replication"]["role"] == "primary"
 
-    ended = manage("dbstatus", "development")
+    ended = manage("dbstatus")
     rows = {line[:18].strip(): line[18:].strip() for line in ended.out.splitlines()}
     assert rows["Last backup"] == "5 h ago: full, 12.3 MB, taken (srvc-night)"
     assert rows["Last drill"] == "3 days ago: passed, srvc-night"

@@ -124,7 +124,7 @@ def test_names_are_found_as_people_type_them(patient: Patient, manage: Manage) -
 
 def test_every_table_is_listed(patient: Patient, manage: Manage) -> None:
     patient.execute(*SHOP)
-    told = manage("inspect", "development", "--json").json
+    told = manage("inspect", "--json").json
     by_name = {row["table"]: row for row in told["rows"]}
     assert by_name["Shop.goods"]["rows"] == 500
     assert by_name["Shop.goods"]["row_security"] == "on"

@@ -329,10 +329,7 @@ def test_the_commands_say_what_they_did_and_exit_as_told(
     with pytest.raises(CommandError) as caught:
         call("importaccount", file)
     assert caught.value.returncode == 1
-    with pytest.raises(CommandError) as caught:
-        call("importaccount", file, "production")
-    assert caught.value.returncode == 2
-    arguments = ("importaccount", file, "development", "--as-email", "new@plumbing.example")
+    arguments = ("importaccount", file, "--as-email", "new@plumbing.example")
     assert call(*arguments, "--dry-run").startswith("new@plumbing.example would come in with ")
     assert json.loads(call(*arguments, "--json"))["tables"]["public.customers"] == 1
     with database.connect(backups.database) as connection:

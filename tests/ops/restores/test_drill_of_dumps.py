@@ -239,7 +239,7 @@ def test_a_step_that_was_broken_off_by_who_cancelled_did_not_fail() -> None:
 
 
 def test_what_cannot_be_meant_is_refused(backups: Backups) -> None:
-    with pytest.raises(RefusedError, match=r"There is no good backup that a restore could be"):
+    with pytest.raises(RefusedError, match=r"There is no good backup of development that"):
         rehearse()
     with pytest.raises(RefusedError, match=r"There is no good base backup"):
         rehearse(random=True, kind=BackupKind.BASE)

@@ -30,13 +30,13 @@ FAULTS = [
     ),
     Fault(
         "a policy of no model is added",
-        "schema_drift", "public.jobs.added",
+        "foreign_objects", "policy added on public.jobs",
         ("CREATE POLICY added ON public.jobs TO srvc_member USING (title = 'x')",),
         mends("policy added on public.jobs"),
     ),
     Fault(
         "a policy is given to another role",
-        "schema_drift", "public.jobs.job_member",
+        "altered_definitions", "policy job_member on public.jobs",
         ("ALTER POLICY job_member ON public.jobs TO srvc_public",),
         mends("policy job_member on public.jobs"),
     ),
