@@ -15,9 +15,11 @@ from srvc import environment
 from srvc.command_line import choose_environment
 from tests.harness import database
 from tests.ops.backups.conftest import Backups, backups  # noqa: F401 (a fixture)
+from tests.ops.backups.replicating import replicating_server, server_of_a_module  # noqa: F401
 from tests.ops.restores.between import make_books
 from tests.srvc.documented import Example, by_text
 
+server = server_of_a_module()  # restore points take a recent PostgreSQL
 EXAMPLES = by_text()
 # What the manuals write for something that the reader puts there.
 PLACEHOLDERS = {

@@ -113,6 +113,7 @@ def require_told(message: str) -> None:
     """
     who = (
         "pg_dump failed",
+        "pg_dumpall failed",
         "The database could not be read to its end for the proof: ",
         "The server went away or gave up while ",
     )

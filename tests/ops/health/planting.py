@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -109,7 +109,21 @@ def its(found: dict[str, Reported], fault: Fault, patient: Patient) -> Reported 
 
 
 def prove(garden: Garden, fault: Fault) -> None:
-    """Plant a fault, see it told, take the next step, and see what that changed."""
+    """Plant a fault, see it told, take the next step, and see what that changed.
+
+    A database in which that failed is given away: the next fault begins in a sound one.
+    """
+    try:
+        _prove(garden, fault)
+        garden.tidy(fault)
+    except BaseException:
+        with suppress(Exception):
+            garden.tidy(fault)
+        garden.close()
+        raise
+
+
+def _prove(garden: Garden, fault: Fault) -> None:
     with override_settings(**fault.settings):
         patient = garden.patient()
         plant(patient, fault)

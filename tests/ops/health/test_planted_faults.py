@@ -22,7 +22,4 @@ def plot(django_test_environment: None, django_db_blocker: Any) -> Iterator[Gard
 def test_a_planted_fault_is_told_and_its_next_step_does_what_it_says(
     plot: Garden, fault: Fault
 ) -> None:
-    try:
-        prove(plot, fault)
-    finally:
-        plot.tidy(fault)
+    prove(plot, fault)

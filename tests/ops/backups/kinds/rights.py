@@ -32,7 +32,7 @@ RIGHTS = (
     Kind("default_privileges_for_functions", "ALTER DEFAULT PRIVILEGES IN SCHEMA {k} GRANT EXECUTE ON FUNCTIONS TO srvc_member; ALTER DEFAULT PRIVILEGES IN SCHEMA {k} GRANT USAGE ON TYPES TO srvc_member; CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "ALTER DEFAULT PRIVILEGES FOR ROLE srvc_owner IN SCHEMA {k} REVOKE EXECUTE ON FUNCTIONS FROM srvc_member"),
     Kind("default_privileges_of_another_role", "ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA {k} GRANT SELECT ON TABLES TO srvc_member", "ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA {k} REVOKE SELECT ON TABLES FROM srvc_member", refused="default privileges of another role"),
     Kind("owner_of_a_table_is_another", _T + "ALTER TABLE t OWNER TO srvc_admin", "ALTER TABLE t OWNER TO srvc_member", refused="owner"),
-    Kind("owner_of_a_schema_is_another", _T + "ALTER SCHEMA {k} OWNER TO srvc_admin", "ALTER SCHEMA {k} OWNER TO srvc_owner", refused="owner"),
+    Kind("owner_of_a_schema_is_another", _T + "ALTER SCHEMA {k} OWNER TO srvc_admin", "ALTER SCHEMA {k} OWNER TO srvc_owner", refused="owner", since=16),  # before, a member may give it
     Kind("owner_of_a_function_is_another", "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION f() OWNER TO srvc_admin", "ALTER FUNCTION f() OWNER TO srvc_member", refused="owner"),
     Kind("owner_of_a_type_is_another", "CREATE TYPE e AS ENUM ('x'); ALTER TYPE e OWNER TO srvc_admin", "ALTER TYPE e OWNER TO srvc_member", refused="owner"),
     Kind("policy", _T + "ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY y ON t USING (a > 0)", "ALTER POLICY y ON t USING (a > 1)"),
