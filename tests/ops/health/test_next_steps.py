@@ -41,8 +41,6 @@ NOT_IN_THE_LIST = {
     "wal_receiver": "starts a program that runs for good, as tests/ops/backups does",
     "notices_undelivered": f"{LOOKS}manage.py watch --try-channels",
     "stuck_imports": "taken in tests/crm, where an import is left by a worker",
-    "altered_definitions": "taken in test_integrity_altered, for 29 faults",
-    "foreign_objects": "taken in test_integrity_altered, for 29 faults",
     "session_settings": "taken in test_session_settings, in a transaction that is rolled back",
     "server_settings": "taken in test_durability, on a server of its own",
     "parameter_rights": "taken in test_privileges, in a transaction that is rolled back",
