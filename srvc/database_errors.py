@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from traceback import walk_tb
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -96,13 +97,18 @@ def refusal_of(error: BaseException | None) -> Refusal | None:
 
 
 def _made_no_query(error: BaseException) -> bool:
-    """Whether Django found no way to put a value into a query: the year 0, a word for a number."""
-    trace = error.__traceback__
-    if not isinstance(error, ValueError) or trace is None:
+    """Whether Django found no way to put a value into a query: the year 0, a word for a number.
+
+    Python's own modules raise some of it in Django's name, such as `ipaddress`.
+    """
+    if not isinstance(error, ValueError):
         return False
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    return str(trace.tb_frame.f_globals.get("__name__", "")).startswith(_MAKES_QUERIES)
+    modules = [
+        str(frame.f_globals.get("__name__", "")) for frame, _ in walk_tb(error.__traceback__)
+    ]
+    while modules and modules[-1].partition(".")[0] in sys.stdlib_module_names:
+        modules.pop()
+    return bool(modules) and modules[-1].startswith(_MAKES_QUERIES)
 
 
 class DatabaseErrorMiddleware:

@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -59,6 +59,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 "`live_site`), without the mark django_db: Django would empty the tables "
                 "afterwards, and the web process's login may not."
             )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None]:
+    """Leave the databases open to the next test, however this one ended."""
+    try:
+        return (yield)
+    finally:
+        database.allow_again()
 
 
 @pytest.fixture(scope="session")

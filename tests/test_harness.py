@@ -1,7 +1,10 @@
 """The harness itself: logins as in production, a database per worker, nothing shared."""
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
+from django.test.testcases import _DatabaseFailure
+
+from tests.harness import database
 
 
 @pytest.mark.django_db(databases=["default", "owner"])
@@ -27,3 +30,16 @@ def test_a_fresh_database_is_migrated_and_commits(fresh_database: str) -> None:
 def test_a_test_without_a_database_may_not_reach_one() -> None:
     with pytest.raises(RuntimeError, match="Database access not allowed"):
         connection.ensure_connection()
+
+
+def test_a_test_that_could_not_end_leaves_the_databases_open(fresh_database: str) -> None:
+    shut = connections["owner"]
+    vars(shut)["cursor"] = _DatabaseFailure(shut.cursor, "not asked for")
+    unfinished = transaction.atomic()
+    unfinished.__enter__()
+    assert database.allow_again() == ["owner"]
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("SELECT current_database()")
+        assert cursor.fetchone() == (fresh_database,)
+    assert not connection.in_atomic_block
+    assert database.allow_again() == []

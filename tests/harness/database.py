@@ -21,6 +21,7 @@ import psycopg
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
+from django.test.testcases import _DatabaseFailure
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
@@ -122,6 +123,26 @@ def pointed_at(database: str) -> Iterator[None]:
         for alias, config in before.items():
             connections[alias].close()
             connections[alias].settings_dict.update(config)
+
+
+def allow_again() -> list[str]:
+    """Replace connections that a test which could not end properly left shut; return their names.
+
+    pytest-django shuts a test out of the databases it did not ask for, and opens them again only if
+    the test's transaction could be ended: one lost connection would fail every later test of the
+    worker, and hide which one it was.
+    """
+    left = [
+        alias
+        for alias in ALIASES
+        if any(isinstance(value, _DatabaseFailure) for value in vars(connections[alias]).values())
+    ]
+    # The others too: the same test may have left them within its transaction.
+    for alias in ALIASES if left else ():
+        if (driver := connections[alias].connection) is not None:
+            driver.close()
+        del connections[alias]
+    return left
 
 
 def url(login: str, database: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
+from axes.models import AccessLog
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
 from django.template.response import SimpleTemplateResponse
@@ -60,6 +61,15 @@ def test_a_refused_statement_has_its_status(statement: str, status: int | None) 
 def test_every_kind_has_its_status(error: Exception, status: int | None) -> None:
     refusal = refusal_of(error)
     assert (refusal and refusal.status) == status
+
+
+@pytest.mark.django_db
+def test_a_word_that_is_no_network_address_is_no_bug_of_ours() -> None:
+    with pytest.raises(ValueError, match="999") as error:
+        AccessLog.objects.filter(ip_address="9" * 40).count()
+    refusal = refusal_of(error.value)
+    assert refusal is not None
+    assert refusal.status == 400
 
 
 @pytest.mark.django_db
