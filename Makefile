@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench shell schema lock clean
+.PHONY: help run test simulation check bench shell schema lock clean
 
 # Many containers forbid it; compiling every module anew costs each process a quarter of its start.
 # Bytecode lies in __pycache__ alone, which git ignores and `make clean` removes.
@@ -18,7 +18,7 @@ PYTEST_WORKERS ?= 3
 
 help:
 	@echo 'make run    serve SRVC on http://127.0.0.1:8000/ (HOST= and PORT= change that)'
-	@echo 'make test   every check and the whole test suite'
+	@echo 'make test   every check and the whole test suite, but for simulations (make simulation)'
 	@echo 'make check  the fast checks: lint, types, imports, migrations'
 	@echo 'make bench  the benchmarks, as ratios'
 	@echo 'make shell  a Python shell with the models'
@@ -33,7 +33,11 @@ run:
 test:
 	@scripts/install requirements-dev.lock
 	@scripts/check
-	@$(PYTHON) -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest -n $(PYTEST_WORKERS) -m 'not simulation' $(PYTEST_ARGS)
+
+simulation:
+	@scripts/install requirements-dev.lock
+	@$(PYTHON) -m pytest -n $(PYTEST_WORKERS) -m simulation $(PYTEST_ARGS)
 
 check:
 	@scripts/install requirements-dev.lock

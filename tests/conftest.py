@@ -14,6 +14,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from tests.harness import clusters, database, run
 
+_FIRST = ("simulation", "long")
 _COMMITS = {"transactional_db", "live_server", "django_db_reset_sequences"}
 
 
@@ -48,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     srvc_app owns none.
     """
     # Begun last, one of them would keep a single worker busy for a minute after the rest.
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in _FIRST))
     for item in items:
         marker = item.get_closest_marker("django_db")
         fixtures = set(getattr(item, "fixturenames", ()))

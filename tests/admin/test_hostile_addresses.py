@@ -56,7 +56,7 @@ PARTS = {
 }
 
 
-@pytest.mark.long
+@pytest.mark.simulation
 @pytest.mark.parametrize("who", PARTS)
 def test_no_address_of_the_admin_crashes(
     who: str, browsers: dict[str, Callable[[], Client]]

@@ -71,7 +71,7 @@ def failure(page: Page) -> str:
     return ended.inner_text()
 
 
-@pytest.mark.long
+@pytest.mark.simulation
 def test_an_account_goes_out_as_a_file_and_comes_in_under_another_address(
     northwind: Backups,
     live_site: str,

@@ -20,7 +20,7 @@ __all__ = ["backups", "problems", "worker"]
 PHONE = {"width": 390, "height": 844}
 
 
-@pytest.mark.long
+@pytest.mark.simulation
 def test_backups_live_from_the_first_to_the_last_button(
     backups: Backups,
     live_site: str,

@@ -73,7 +73,7 @@ def northwind(backups: Backups) -> Backups:
     return backups
 
 
-@pytest.mark.long
+@pytest.mark.simulation
 def test_every_kind_is_taken_verified_and_proven_from_its_page(
     northwind: Backups,
     live_site: str,

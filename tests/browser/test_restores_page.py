@@ -91,7 +91,7 @@ def take_back(page: Page) -> None:
     assert "Done" in outcome(page)
 
 
-@pytest.mark.long
+@pytest.mark.simulation
 def test_parts_and_then_everything_come_back_and_are_undone(
     northwind: Backups,
     live_site: str,

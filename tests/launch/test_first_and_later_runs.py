@@ -49,7 +49,7 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.long
+@pytest.mark.simulation
 def test_it_comes_up_comes_back_and_leaves_nothing_behind(installation: Installation) -> None:
     # An empty machine: everything is made, and the way in is printed.
     first = installation.launch()

@@ -40,7 +40,7 @@ def machine(scratch: Path) -> Iterator[Machine]:
         made.destroy()
 
 
-@pytest.mark.long
+@pytest.mark.simulation
 @pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
 def test_the_page_leads_from_an_empty_machine_to_a_signed_in_administrator_and_back(
     machine: Machine,

@@ -39,7 +39,7 @@ def live(backups: Backups) -> Iterator[Restorable]:
         yield found
 
 
-@pytest.mark.long
+@pytest.mark.simulation
 def test_killed_at_ten_points_the_live_database_is_whole_and_the_next_one_cleans_up(
     live: Restorable,
 ) -> None:

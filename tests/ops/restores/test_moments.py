@@ -83,7 +83,7 @@ def words_at(text: str) -> tuple[list[str], Reached]:
         return [word for (word,) in rows], private.reached
 
 
-@pytest.mark.long
+@pytest.mark.simulation
 def test_both_sides_of_times_positions_and_points(backups: Backups) -> None:
     backups.execute("CREATE TABLE public.seen (word text)")
     before_all = clock(backups)

@@ -144,7 +144,7 @@ def _accident(
     return Accident(f"SET LOCAL session_replication_role = replica; {some}", [table])
 
 
-@pytest.mark.long
+@pytest.mark.simulation
 def test_fifty_random_accidents_are_recovered_from(between: FromBackup) -> None:
     chance = random.Random(SEED)
     columns = _columns(between)
