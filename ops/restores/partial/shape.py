@@ -118,7 +118,7 @@ _TABLES = """
           WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
             AND i.indpred IS NULL AND i.indexprs IS NULL
             AND NOT EXISTS (SELECT FROM pg_attribute o WHERE o.attrelid = c.oid
-              AND o.attnum = ANY (i.indkey) AND NOT o.attnotnull)
+              AND o.attnum = ANY ((i.indkey::int2[])[:i.indnkeyatts - 1]) AND NOT o.attnotnull)
           ORDER BY i.indisprimary DESC, i.indisreplident DESC, i.indexrelid LIMIT 1) AS best,
         LATERAL unnest(best.indkey) WITH ORDINALITY AS k(number, place)
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
