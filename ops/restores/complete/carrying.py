@@ -122,23 +122,30 @@ def _copy(old: Connection, new: Connection, table: str) -> None:
     ):
         for block in source:
             target.write(block)
-    for column in columns:
-        _set_sequence(old, new, table, column)
+    here = _sequences(new, table)
+    for column, sequence in _sequences(old, table).items():
+        if column in here:
+            _set_sequence(old, sequence, new, here[column])
 
 
-def _set_sequence(old: Connection, new: Connection, table: str, column: str) -> None:
-    of_column = "SELECT pg_get_serial_sequence(quote_ident(%s), %s)"
-    there, here = (
-        connection.execute(of_column, [table, column]).fetchone() for connection in (old, new)
+def _sequences(connection: Connection, table: str) -> dict[str, str]:
+    """Return the sequence of each column that has one, quoted, with its schema."""
+    # In one question: writes are closed meanwhile, and most columns have none.
+    rows = connection.execute(
+        "SELECT * FROM (SELECT attname::text, pg_get_serial_sequence(quote_ident(%(table)s),"
+        " attname) AS sequence FROM pg_attribute WHERE attrelid = quote_ident(%(table)s)::regclass"
+        " AND attnum > 0 AND NOT attisdropped) AS columns WHERE sequence IS NOT NULL",
+        {"table": table},
     )
-    if not (there and there[0] and here and here[0]):
-        return
-    # What pg_get_serial_sequence returns is quoted already.
+    return dict(rows.fetchall())
+
+
+def _set_sequence(old: Connection, there: str, new: Connection, here: str) -> None:
     row = old.execute(
-        sql.SQL("SELECT last_value, is_called FROM {}").format(sql.SQL(there[0]))
+        sql.SQL("SELECT last_value, is_called FROM {}").format(sql.SQL(there))
     ).fetchone()
     assert row is not None
-    new.execute("SELECT setval(%s::regclass, %s, %s)", [here[0], *row])
+    new.execute("SELECT setval(%s::regclass, %s, %s)", [here, *row])
 
 
 def _end_sessions_of_strangers(new: Connection) -> None:
