@@ -16,7 +16,19 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "srvc.settings")
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    if sys.argv[1:2] == ["version"]:
+        _run_version()
+    else:
+        execute_from_command_line(sys.argv)
+
+
+def _run_version() -> None:
+    """Run our command of that name: Django answers the bare word itself, with its own version."""
+    import django
+    from django.core.management import ManagementUtility
+
+    django.setup()
+    ManagementUtility(sys.argv).fetch_command("version").run_from_argv(sys.argv)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import io
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,26 @@ def test_product_schema_and_server(fresh_database: str) -> None:
     out = io.StringIO()
     call_command("version", stdout=out)
     assert out.getvalue().startswith(f"SRVC {settings.VERSION}\n")
+
+
+def test_the_command_line_reaches_it(fresh_database: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "version", "--json"],
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["version"] == settings.VERSION
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'billing' AND name LIKE '0001%'")
+    behind = subprocess.run(
+        [sys.executable, "manage.py", "version"],
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        check=False,
+    )
+    assert behind.returncode == 1
 
 
 def test_a_schema_that_is_behind_or_newer_is_said_and_ends_with_1(fresh_database: str) -> None:
