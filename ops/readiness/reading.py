@@ -74,7 +74,8 @@ def readiness(
         newest_proven=_best([each for each in good if each.state == BackupState.PROVEN]),
         windows=tuple(restorable_windows(environment, ask)),
         kinds=kinds,
-        drill=_last(drills),
+        drill=_outcome(drills[0]) if drills else None,
+        failed_drill=_failed_drill(drills, backups),
         drilled_at=max((each.ended_at for each in passed), default=None),
         seconds=next((each.seconds for each in passed if each.seconds is not None), None),
         damages=tuple(_damages(backups, copies)),
@@ -236,10 +237,28 @@ def _drills(environment: str, ask: Ask) -> list[_Drill]:
     return found
 
 
-def _last(drills: list[_Drill]) -> DrillOutcome | None:
-    if not drills:
-        return None
-    return DrillOutcome(drills[0].verdict, drills[0].subject, drills[0].note, drills[0].started_at)
+def _failed_drill(drills: list[_Drill], backups: list[_Backup]) -> DrillOutcome | None:
+    """The newest that failed and that none of the same kind has passed since.
+
+    That a dump comes back says nothing about moments. What is not taken any more can't be tried
+    again: of such a kind nothing is told.
+    """
+    taken = {each.kind for each in backups}
+    passed = set()
+    for each in drills:
+        if each.verdict == DrillVerdict.PASSED:
+            passed.add(each.kind)
+        elif (
+            each.verdict == DrillVerdict.FAILED
+            and each.kind not in passed
+            and (each.kind or BackupKind.BASE) in taken
+        ):
+            return _outcome(each)
+    return None
+
+
+def _outcome(drill: _Drill) -> DrillOutcome:
+    return DrillOutcome(drill.verdict, drill.subject, drill.note, drill.started_at)
 
 
 def _of_kind(kind: str, backups: list[_Backup], drills: list[_Drill]) -> KindReadiness:

@@ -37,7 +37,7 @@ _TEXTS = {
     Shortcoming.NO_BACKUP: "A failure now would lose everything. Take a full backup.",
     Shortcoming.TOO_MUCH_LOST: "A failure now would lose {loss} of work; promised is "
     "{promised_loss} at most. Take a backup, and see why none was taken.",
-    Shortcoming.DRILL_FAILED: "The last drill failed ({drilled}).",
+    Shortcoming.DRILL_FAILED: "A drill failed and none of its kind has passed since ({drilled}).",
     Shortcoming.NEWEST_DAMAGED: "The newest backup is damaged or missing ({newest_damaged}).",
     Shortcoming.WAL_LATE: "No WAL has been stored for {wal_late}. See whether walreceiver runs.",
     Shortcoming.UNPROVEN: "{proof} Run a drill: `manage.py drill`.",
@@ -72,7 +72,7 @@ class _Facts(dict[str, str]):
         return words.duration(self._ready.seconds or 0)
 
     def _drilled(self) -> str:
-        return self._ready.drill.subject if self._ready.drill else ""
+        return self._ready.failed_drill.subject if self._ready.failed_drill else ""
 
     def _newest_damaged(self) -> str:
         return self._ready.newest_damaged

@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import Any
 
 from ops.backups.wal.gaps import Window
-from ops.models import DrillVerdict
 from ops.models.backups import WHOLE
 
 # What a nightly schedule may be late by before anybody is told.
@@ -124,7 +123,8 @@ class Readiness:
     newest_proven: GoodBackup | None = None
     windows: tuple[Window, ...] = ()  # any moment of these can be restored, oldest first
     kinds: Mapping[str, KindReadiness] = field(default_factory=dict)
-    drill: DrillOutcome | None = None
+    drill: DrillOutcome | None = None  # the last of all
+    failed_drill: DrillOutcome | None = None  # one that none of its kind has passed since
     drilled_at: datetime | None = None  # when a drill of a whole database passed last
     seconds: float | None = None  # that this drill took until its data could be used
     damages: tuple[Damage, ...] = ()
@@ -190,7 +190,7 @@ class Readiness:
             yield Shortcoming.NOT_OFF_SITE
 
     def _troubles(self) -> Iterator[Shortcoming]:
-        if self.drill is not None and self.drill.verdict == DrillVerdict.FAILED:
+        if self.failed_drill is not None:
             yield Shortcoming.DRILL_FAILED
         if self.seconds is not None and self.seconds > self.promise.time.total_seconds():
             yield Shortcoming.TOO_SLOW

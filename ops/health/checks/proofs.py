@@ -13,7 +13,7 @@ from ops.backups.plan import KindPlan, plan
 from ops.health.checks.archive import ready
 from ops.health.context import Context
 from ops.health.contract import HOURLY, Reported, check
-from ops.models import Area, BackupKind, DrillVerdict, Severity
+from ops.models import Area, BackupKind, Severity
 from ops.readiness.value import Shortcoming
 
 _MONTH = timedelta(days=28)
@@ -59,12 +59,12 @@ def restore_rights(context: Context) -> Iterator[Reported]:
 
 
 def _failed(context: Context) -> Iterator[Reported]:
-    last = ready(context).drill
-    if last is not None and last.verdict == DrillVerdict.FAILED:
+    last = ready(context).failed_drill
+    if last is not None:
         yield Reported(
             "failed",
             Severity.CRITICAL,
-            "The last drill failed",
+            "A drill failed, and none of its kind has passed since",
             f"{last.subject}, {words.ago(last.started_at, context.now)}: {last.note} What can't be "
             "restored in a drill can't be restored when it counts.",
             "manage.py drill --list",

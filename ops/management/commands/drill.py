@@ -7,6 +7,7 @@ from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from ops.backups.errors import BackupError
 from ops.management import backup_tables, drill_tables
 from ops.management.edge import (
     FAILED,
@@ -90,10 +91,14 @@ class Command(BaseCommand):
             moment=options["to"],
             kind=options["kind"] or "",
         )
+        try:
+            run = ask_for_drill(request, by=Asker.of_command())
+        except (RefusedError, BackupError) as error:
+            raise CommandError(str(error), returncode=USAGE) from None
         err = cast("IO[str]", self.stderr._out)
         with make_progress(err, json=options["json"]) as progress, stopped_by_signals(progress):
             try:
-                return drill(ask_for_drill(request, by=Asker.of_command()), progress)
+                return drill(run, progress)
             except RefusedError as error:
                 raise CommandError(str(error), returncode=USAGE) from None
 

@@ -11,7 +11,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from ops.backups.plan import KINDS, plan
-from ops.models import Backup
+from ops.models import Backup, BackupKind
 from ops.models.backups import WHOLE, BackupQuerySet
 from ops.restores.errors import RefusedError
 
@@ -67,7 +67,8 @@ def _planned() -> tuple[str, ...]:
 
 def _none(kind: str) -> RefusedError:
     which = f"{kind} backup" if kind else "backup"
+    option = " --table NAME" if kind == BackupKind.TABLES else f" --{kind}" if kind else ""
     return RefusedError(
         f"There is no good {which} of {settings.ENVIRONMENT} that a restore could be rehearsed "
-        "with. Nothing was done. Take one with `manage.py backup`."
+        f"with. Nothing was done. Take one with `manage.py backup{option}`."
     )

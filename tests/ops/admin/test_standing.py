@@ -80,7 +80,7 @@ def test_a_backup_nobody_proved_names_the_last_one_that_was() -> None:
     [
         ({"age": 3 * DAY}, "danger", ""),
         (
-            {"drill": DrillOutcome(DrillVerdict.FAILED, "a", "", NOW)},
+            {"failed_drill": DrillOutcome(DrillVerdict.FAILED, "a", "", NOW)},
             "danger", "/admin/ops/drill/",
         ),
         (

@@ -276,13 +276,14 @@ def test_backups_in_clear_and_a_missing_key_are_critical(
 
 
 def test_a_failed_drill_is_critical_everywhere_until_one_holds(patient: Patient) -> None:
-    add_drill(DrillVerdict.PASSED, 3 * DAY)
-    add_drill(DrillVerdict.FAILED, 2 * DAY, note="Step 3 did not hold.")
-    add_drill(DrillVerdict.ABORTED, DAY)
+    backup = add(BackupKind.SCHEMA, 4 * DAY)
+    add_drill(DrillVerdict.PASSED, 3 * DAY, backup=backup)
+    add_drill(DrillVerdict.FAILED, 2 * DAY, backup=backup, note="Step 3 did not hold.")
+    add_drill(DrillVerdict.ABORTED, DAY, backup=backup)
     failed = one(patient, drills)
     assert (failed.key, failed.severity) == ("failed", Severity.CRITICAL)
     assert failed.detail.startswith("a backup, 2 days ago: Step 3 did not hold.")
-    add_drill(DrillVerdict.PASSED, HOUR)
+    add_drill(DrillVerdict.PASSED, HOUR, backup=backup)
     assert patient.found(drills) == {}
 
 

@@ -49,9 +49,10 @@ def add_backup(age: timedelta, **values: Any) -> Backup:
     return Backup.objects.create(name=f"backup-{number}", taken_at=NOW - age, **values)
 
 
-def add_drill(verdict: str, age: timedelta, subject: str = "a backup", **values: Any) -> None:
+def add_drill(verdict: str, age: timedelta, subject: str = "a backup", **values: Any) -> Drill:
     made = Drill.objects.create(subject=subject, verdict=verdict, finished_at=NOW - age, **values)
     Drill.objects.filter(pk=made.pk).update(started_at=NOW - age)
+    return made
 
 
 def add_attempt(status: str, age: timedelta) -> Run:
@@ -144,8 +145,8 @@ def test_a_passed_drill_tells_how_long_it_takes() -> None:
 
 
 def test_a_drill_that_failed_last_is_bad_until_another_one() -> None:
-    add_backup(HOUR, state=BackupState.PROVEN, proven_at=NOW - HOUR)
-    add_drill(DrillVerdict.FAILED, 2 * HOUR)
+    backup = add_backup(HOUR, state=BackupState.PROVEN, proven_at=NOW - HOUR)
+    add_drill(DrillVerdict.FAILED, 2 * HOUR, backup=backup)
 
     assert readiness(NOW).shortcomings == (Shortcoming.DRILL_FAILED,)
     assert readiness(NOW).level == Level.BAD
@@ -154,7 +155,35 @@ def test_a_drill_that_failed_last_is_bad_until_another_one() -> None:
     add_drill(DrillVerdict.ABORTED, HOUR)
     assert readiness(NOW).level == Level.BAD
 
-    add_drill(DrillVerdict.PASSED, HOUR)
+    add_drill(DrillVerdict.PASSED, HOUR, backup=backup)
+    assert readiness(NOW).level == Level.GOOD
+
+
+def test_a_failed_drill_of_moments_is_not_mended_by_one_of_a_dump() -> None:
+    add_backup(HOUR, kind=BackupKind.BASE)
+    full = add_backup(HOUR, state=BackupState.PROVEN, proven_at=NOW - HOUR)
+    moment = add_drill(DrillVerdict.FAILED, 3 * HOUR, subject="2026-11-22 14:05 UTC")
+    add_drill(DrillVerdict.PASSED, 2 * HOUR, backup=full)
+
+    found = readiness(NOW)
+    assert found.shortcomings == (Shortcoming.DRILL_FAILED,)
+    assert found.failed_drill is not None
+    assert found.failed_drill.subject == moment.subject
+
+    # Not tried again is not passed.
+    add_drill(DrillVerdict.INCOMPLETE, 2 * HOUR, subject="2026-11-22 14:06 UTC")
+    assert readiness(NOW).level == Level.BAD
+    add_drill(DrillVerdict.PASSED, HOUR, subject="2026-11-22 14:07 UTC")
+    assert readiness(NOW).level == Level.GOOD
+
+
+def test_a_failed_drill_of_a_kind_that_nobody_takes_any_more_is_history() -> None:
+    full = add_backup(HOUR, state=BackupState.PROVEN, proven_at=NOW - HOUR)
+    base = add_backup(5 * HOUR, kind=BackupKind.BASE)
+    add_drill(DrillVerdict.FAILED, 3 * HOUR, backup=base)
+    add_drill(DrillVerdict.PASSED, 2 * HOUR, backup=full)
+    assert readiness(NOW).level == Level.BAD
+    base.delete()
     assert readiness(NOW).level == Level.GOOD
 
 

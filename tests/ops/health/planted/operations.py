@@ -50,9 +50,13 @@ def run(kind: RunKind, status: RunStatus, **values: Any) -> Callable[[], object]
 
 
 def failed_drill() -> None:
-    """Record a drill that did not hold."""
+    """Record a drill of a backup that did not hold."""
+    backup(BackupKind.SCHEMA)()
     Drill.objects.using(OWNER_ALIAS).create(
-        subject="a backup", verdict=DrillVerdict.FAILED, finished_at=timezone.now()
+        subject="a backup",
+        backup=Backup.objects.using(OWNER_ALIAS).get(kind=BackupKind.SCHEMA),
+        verdict=DrillVerdict.FAILED,
+        finished_at=timezone.now(),
     )
 
 
