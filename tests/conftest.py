@@ -1,6 +1,7 @@
 """Fixtures for every test. See tests/harness for the server and the databases behind them."""
 
 import contextlib
+import os
 import shutil
 import signal
 import tempfile
@@ -15,6 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 from tests.harness import clusters, database, run
 
 _FIRST = ("simulation", "long")
+_environment: dict[str, str] = {}
 _COMMITS = {"transactional_db", "live_server", "django_db_reset_sequences"}
 
 
@@ -62,13 +64,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             )
 
 
+_KEPT = {"PYTEST_CURRENT_TEST", "TZ", *database.VARIABLES, run.ADMIN_URL}
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown() -> Generator[None]:
-    """Leave the databases open to the next test, however this one ended."""
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Remember the environment in which a test begins."""
+    _environment.clear()
+    _environment.update(os.environ)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Take back what a test left to the next ones, and let it be the one that fails for it."""
     try:
-        return (yield)
+        yield
     finally:
-        database.allow_again()
+        left = database.take_back()
+        for name in (set(os.environ) | set(_environment)) - _KEPT:
+            if os.environ.get(name) != _environment.get(name):
+                left.append(name)
+                if name in _environment:
+                    os.environ[name] = _environment[name]
+                else:
+                    del os.environ[name]
+    if left:
+        pytest.fail(f"left to the next tests: {'; '.join(left)}", pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -37,9 +37,17 @@ def test_a_test_that_could_not_end_leaves_the_databases_open(fresh_database: str
     vars(shut)["cursor"] = _DatabaseFailure(shut.cursor, "not asked for")
     unfinished = transaction.atomic()
     unfinished.__enter__()
-    assert database.allow_again() == ["owner"]
+    assert database.take_back() == ["default within a transaction", "owner shut"]
     with connections["owner"].cursor() as cursor:
         cursor.execute("SELECT current_database()")
         assert cursor.fetchone() == (fresh_database,)
     assert not connection.in_atomic_block
-    assert database.allow_again() == []
+    assert database.take_back() == []
+
+
+def test_a_test_that_leads_elsewhere_is_led_back(fresh_database: str) -> None:
+    connections["owner"].settings_dict.update(NAME="gone", PORT="1")
+    assert database.take_back() == ["owner with another NAME, PORT"]
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("SELECT current_database()")
+        assert cursor.fetchone() == (fresh_database,)

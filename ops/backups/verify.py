@@ -182,6 +182,17 @@ def keep_outcome(checked: Backup | BackupCopy, found: Found, seconds: float) -> 
         setattr(checked, name, value)
 
 
+def keep_damage(checked: Backup | BackupCopy, error: Exception) -> None:
+    """Let the catalogue say that an object was found missing or damaged; other errors say nothing.
+
+    For whoever finds it without having been asked to check, such as a restore.
+    """
+    if isinstance(error, MissingObjectError):
+        keep_outcome(checked, Found(str(error), bad=BackupState.MISSING), 0)
+    elif isinstance(error, DamagedError):
+        keep_outcome(checked, Found(str(error), bad=BackupState.FAILED), 0)
+
+
 def _state(checked: Backup | BackupCopy, found: Found) -> str:
     if found.bad:
         return found.bad

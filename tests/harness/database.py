@@ -33,7 +33,10 @@ PASSWORD = "test"
 ALIASES = {"default": roles.APP, "owner": roles.OWNER}
 _VARIABLES = {"default": "DATABASE_URL", "owner": "DATABASE_OWNER_URL"}
 _REPLICATION_VARIABLE = "DATABASE_REPLICATION_URL"
+VARIABLES = {*_VARIABLES.values(), _REPLICATION_VARIABLE}  # that lead there too
 _numbers = itertools.count(1)
+# Where both aliases lead, the innermost last.
+_addresses: list[dict[str, dict[str, str]]] = []
 
 
 def admin() -> dict[str, Any]:
@@ -102,18 +105,16 @@ def pointed_at(database: str) -> Iterator[None]:
     before = {alias: deepcopy(connections[alias].settings_dict) for alias in ALIASES}
     variables = {variable: os.environ[variable] for variable in _VARIABLES.values()}
     replication, variable = settings.REPLICATION_URL, os.environ.get(_REPLICATION_VARIABLE)
-    arguments = admin()
-    host, port = str(arguments.get("host", "")), str(arguments.get("port", 5432))
     for alias, login in ALIASES.items():
         connections[alias].close()
-        connections[alias].settings_dict.update(
-            NAME=database, HOST=host, PORT=port, USER=login, PASSWORD=PASSWORD
-        )
+        connections[alias].settings_dict.update(_address(login, database))
         os.environ[_VARIABLES[alias]] = url(login, database)
+    _addresses.append({alias: _address(login, database) for alias, login in ALIASES.items()})
     settings.REPLICATION_URL = os.environ[_REPLICATION_VARIABLE] = url(roles.REPLICATION, "")
     try:
         yield
     finally:
+        _addresses.pop()
         os.environ.update(variables)
         settings.REPLICATION_URL = replication
         if variable is None:
@@ -125,24 +126,37 @@ def pointed_at(database: str) -> Iterator[None]:
             connections[alias].settings_dict.update(config)
 
 
-def allow_again() -> list[str]:
-    """Replace connections that a test which could not end properly left shut; return their names.
+def _address(login: str, database: str) -> dict[str, str]:
+    arguments = admin()
+    host, port = str(arguments.get("host", "")), str(arguments.get("port", 5432))
+    return {"NAME": database, "HOST": host, "PORT": port, "USER": login, "PASSWORD": PASSWORD}
 
-    pytest-django shuts a test out of the databases it did not ask for, and opens them again only if
-    the test's transaction could be ended: one lost connection would fail every later test of the
-    worker, and hide which one it was.
+
+def take_back() -> list[str]:
+    """Take back what a test left that would fail later ones of its worker; return what that was.
+
+    One that could not begin or end properly leaves Django's connections shut to it or within its
+    transaction, and whatever comes next fails in its stead.
     """
-    left = [
-        alias
-        for alias in ALIASES
-        if any(isinstance(value, _DatabaseFailure) for value in vars(connections[alias]).values())
-    ]
-    # The others too: the same test may have left them within its transaction.
-    for alias in ALIASES if left else ():
-        if (driver := connections[alias].connection) is not None:
-            driver.close()
-        del connections[alias]
-    return left
+    found = []
+    for alias in ALIASES:
+        wrapper = connections[alias]
+        shut = any(isinstance(value, _DatabaseFailure) for value in vars(wrapper).values())
+        if shut or wrapper.in_atomic_block:
+            found.append(f"{alias} {'shut' if shut else 'within a transaction'}")
+            if (driver := wrapper.connection) is not None:
+                driver.close()
+            del connections[alias]
+        config, wanted = wrapper.settings_dict, _addresses[-1].get(alias) if _addresses else None
+        if wanted and (changed := [key for key, value in wanted.items() if config[key] != value]):
+            found.append(f"{alias} with another {', '.join(changed)}")
+            connections[alias].close()
+            config.update(wanted)
+    if found:
+        # The others may be in the same state, without a sign of it.
+        for alias in ALIASES:
+            connections[alias].close()
+    return found
 
 
 def url(login: str, database: str) -> str:

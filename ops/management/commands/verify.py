@@ -248,7 +248,8 @@ def _meant(words: list[str], options: dict[str, Any]) -> Iterator[Backup | Backu
         raise CommandError(str(error), returncode=USAGE) from None
     if not backups:
         raise CommandError(
-            "There is no such backup yet. Nothing was checked. `manage.py backup` takes one.",
+            f"There is no such backup of {settings.ENVIRONMENT} yet. Nothing was checked. "
+            "`manage.py backup` takes one; `--all` checks those of other environments.",
             returncode=UNCHECKED,
         )
     if not options["copy"]:
@@ -267,10 +268,11 @@ def _chosen(options: dict[str, Any]) -> list[Backup]:
         found = found.of_kind(options["kind"])
     if options["all"]:
         return list(found)
+    # Of this environment: a catalogue that was copied holds those of another, which say nothing.
+    found = found.of_environment(settings.ENVIRONMENT)
     if not options["kind"]:
         # What a restore would take; an empty media backup of a minute later is not that.
-        full = found.of_kind(BackupKind.FULL).filter(environment=settings.ENVIRONMENT)
-        if newest := full.first():
+        if newest := found.of_kind(BackupKind.FULL).first():
             return [newest]
         found = found.exclude(kind=BackupKind.FOREIGN)
     return list(found[:1])

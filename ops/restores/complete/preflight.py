@@ -151,13 +151,14 @@ def _wrong_kind(manifest: Manifest) -> str:
 def _wrong_state(source: Source) -> Iterator[str]:
     row = source.row
     assert row is not None
-    if row.disproven_at is not None or row.state == BackupState.FAILED:
+    is_copy = "off-site" in source.origin
+    if row.disproven_at is not None or (row.state == BackupState.FAILED and not is_copy):
         yield (
             f"{row.name} can't be relied on: {row.state_note or 'a check found it damaged.'} "
             f"Nothing was changed. `manage.py verify {row.name} --deep` looks again; "
             "`manage.py backups` lists the others."
         )
-    elif row.state == BackupState.MISSING and "off-site" not in source.origin:
+    elif row.state == BackupState.MISSING and not is_copy:
         yield (
             f"{row.name} is missing: {row.state_note} Nothing was changed. If it is there again, "
             f"`manage.py verify {row.name}` says so."

@@ -38,6 +38,7 @@ from ops.restores.complete.loading import LackOfRightsError, load, require_equal
 from ops.restores.complete.lock import one_restore_at_a_time
 from ops.restores.complete.migrating import enter_migrations, migrate_forward, pending
 from ops.restores.complete.preflight import Plan, make_plan
+from ops.restores.complete.properties import adopt_properties
 from ops.restores.complete.servercheck import require_no_backup_running
 from ops.restores.complete.sources import Source, known_source, open_source
 from ops.restores.complete.steps import Steps
@@ -226,7 +227,7 @@ def _invariants(job: Job, beside: Endpoint, ahead: list[str]) -> str:
 def _leave_beside(job: Job, beside: Endpoint) -> None:
     name, live = job.request.as_name, job.live.database
     with job.steps.step("named"):
-        server.copy_properties(job.session, live, beside.database)
+        job.warnings += adopt_properties(job.session, live, beside.database, known_as=name)
         # Without our mark nothing of ours takes it for something to clean up.
         job.session.execute(
             sql.SQL("COMMENT ON DATABASE {} IS {}").format(

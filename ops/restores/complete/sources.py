@@ -12,12 +12,13 @@ from pathlib import Path
 from django.conf import settings
 
 from ops.backups.catalogue import find_backup
-from ops.backups.errors import BackupError, MissingObjectError, StorageError
-from ops.backups.inspection import read_manifest
+from ops.backups.errors import BackupError, DamagedError, MissingObjectError, StorageError
+from ops.backups.inspection import read_manifest, require_told_size
 from ops.backups.manifest import FOLDER, Manifest, manifest_name
 from ops.backups.naming import BackupName, parse_name
 from ops.backups.vault import Vault
-from ops.models import Backup, BackupKind
+from ops.backups.verify import keep_damage
+from ops.models import Backup, BackupCopy, BackupKind
 from ops.models.backups import GOOD
 from ops.progress import Progress
 from ops.restores.errors import RefusedError
@@ -126,16 +127,35 @@ def _full(name: str) -> BackupName | None:
 
 
 def _of_catalogue(name: str) -> Source:
+    """Return a backup, or its off-site copy where its own objects are gone.
+
+    Raises RefusedError when no place has them whole; what is damaged there is kept in the
+    catalogue, so that nobody is led to the same backup again.
+    """
     row = find_backup(name)
-    origin = f"the backup {row.name}"
-    try:
-        return Source(_manifest(row, row.storage), Vault.of(row.storage), origin, row)
-    except StorageError as error:
-        for copy in row.copies.filter(state__in=GOOD):
-            with suppress(BackupError):
-                vault = Vault.of(copy.storage)
-                return Source(_manifest(row, copy.storage), vault, f"{origin} (off-site copy)", row)
-        raise RefusedError(f"{row.name} can't be read: {error} Nothing was changed.") from None
+    origin, failed = f"the backup {row.name}", ""
+    places: list[Backup | BackupCopy] = [row, *row.copies.filter(state__in=GOOD)]
+    for stored in places:
+        is_copy = isinstance(stored, BackupCopy)
+        try:
+            vault = Vault.of(stored.storage)
+            manifest = _manifest(row, stored.storage)
+            for each in manifest.objects:
+                require_told_size(vault, each)
+        except (StorageError, DamagedError) as error:
+            keep_damage(stored, error)
+            failed = failed or str(error)
+        except BackupError:
+            if not is_copy:
+                raise
+        else:
+            return Source(manifest, vault, origin + (" (off-site copy)" if is_copy else ""), row)
+    raise RefusedError(f"{row.name} can't be read: {failed} Nothing was changed.{_instead(row)}")
+
+
+def _instead(row: Backup) -> str:
+    newest = Backup.objects.exclude(pk=row.pk).newest_full(row.environment)
+    return f" The newest good one is {newest.name}: name it instead." if newest else ""
 
 
 def _manifest(row: Backup, storage: str) -> Manifest:

@@ -12,17 +12,17 @@ from datetime import UTC, datetime
 
 import psycopg
 from django.db import connections
-from psycopg import sql
 
 from ops.backups.lock import KEPT_ALIVE
 from ops.errors import OpsError
-from ops.postgres import server, swapping
+from ops.postgres import swapping
 from ops.postgres.endpoint import Connection, Endpoint
 from ops.postgres.errors import ServerError, one_line
 from ops.postgres.roles import MAINTENANCE_DATABASE
 from ops.progress import Progress
 from ops.restores.complete.beside import MARK
 from ops.restores.complete.carrying import carried
+from ops.restores.complete.properties import adopt_properties
 from ops.restores.errors import RestoreError
 from ops.rls.closed import LAST_TO_GO, LOCK_CLASS, WRITES
 from ops.runs import OWNER
@@ -65,7 +65,7 @@ def swap(
     try:
         with closing(place.connect(application_name="srvc swap", **KEPT_ALIVE)) as connection:
             _require_no_obstacle(connection, live, beside)
-            refused = _adopt(connection, live, beside)
+            refused = adopt_properties(connection, live, beside, known_as=live)
             swapping.exchange(
                 connection,
                 live,
@@ -114,26 +114,3 @@ def _leave(live: Endpoint) -> None:
 def _require_no_obstacle(connection: Connection, live: str, beside: str) -> None:
     if found := swapping.obstacles(connection, live, beside):
         raise ServerError("; ".join(found))
-
-
-def _adopt(connection: Connection, live: str, beside: str) -> list[str]:
-    """Give the new one the owner, grants and settings that the live one has today."""
-    refused = []
-    for statement in server.property_statements(connection, live, beside):
-        try:
-            connection.execute(statement)
-        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
-            # What a superuser set for it, a superuser has to set again.
-            wanted = _as_text(statement, connection).replace(
-                sql.Identifier(beside).as_string(connection),
-                sql.Identifier(live).as_string(connection),
-            )
-            refused.append(
-                f"The server did not let the owner's login take this over ({one_line(error)}); as "
-                f"a superuser run: {wanted};"
-            )
-    return refused
-
-
-def _as_text(statement: sql.Composed, connection: Connection) -> str:
-    return statement.as_string(connection)

@@ -27,6 +27,7 @@ from ops.restores.requests import RestoreRequest
 from ops.rls.session import acting_as, acting_as_admin
 from ops.runs import OWNER
 from tests.factories import make_business, make_customer, make_invoice
+from tests.harness import database
 from tests.ops.backups.conftest import ASKER, SIGNING_KEY, Backups
 from tests.ops.restores.restorable import Restorable, made_restorable, proof_of
 
@@ -141,6 +142,17 @@ def test_rows_alone_go_into_the_schema_they_came_from(live: Restorable) -> None:
     assert live.scalar(f"SELECT has_database_privilege('srvc_public', '{name}', 'CONNECT')") is (
         live.scalar(f"SELECT has_database_privilege('srvc_public', '{live.name}', 'CONNECT')")
     )
+
+
+def test_what_a_superuser_set_for_the_database_ends_no_restore_beside(live: Restorable) -> None:
+    with database.connect() as connection:
+        connection.execute(f'ALTER DATABASE "{live.name}" SET log_lock_waits = on'.encode())
+    name = f"{live.name}_looked"
+    row = live.restore(live.backups.take(kind="schema"), as_name=name, empty=True)
+    assert row.state == RestoreState.BESIDE
+    # Told with the SQL that a superuser runs.
+    statement = row.note.partition("as a superuser run: ")[2]
+    assert statement == f'ALTER DATABASE "{name}" SET "log_lock_waits" = \'on\';'
 
 
 def _migrations() -> set[tuple[str, str]]:

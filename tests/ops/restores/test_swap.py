@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from ops.errors import OpsError
 from ops.postgres import roles, server, swapping
@@ -170,6 +171,19 @@ def test_the_new_one_has_the_properties_that_the_live_one_had(pair: Pair) -> Non
         for each in refused:
             connection.execute(each.partition("run: ")[2].encode())
     assert properties(pair.live) == before
+
+
+def test_an_administrator_takes_over_what_a_superuser_had_set(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.connect() as connection:
+        change = "ALTER DATABASE {} SET log_min_duration_statement TO '3s'"
+        connection.execute(sql.SQL(change).format(sql.Identifier(pair.live)))
+    monkeypatch.setenv("DATABASE_ADMIN_URL", make_conninfo(**database.admin()))
+    assert pair.swap(guarded=False) == []
+    with database.connect() as connection:
+        rows = connection.execute(_PROPERTIES[-1].encode(), [pair.live]).fetchall()
+    assert any("log_min_duration_statement=3s" in setting for _, setting in rows)
 
 
 @pytest.mark.parametrize("where", ["live", "beside"])
