@@ -16,7 +16,14 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "srvc.settings")
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    from ops.errors import OpsError
+
+    try:
+        execute_from_command_line(sys.argv)
+    except OpsError as error:
+        # Django's own commands know no such error: the owner's address may lead to a pooler.
+        sys.stderr.write(f"srvc: {error}\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":
