@@ -19,6 +19,7 @@ from ops.models import Run
 from ops.postgres.endpoint import Endpoint
 from ops.postgres.errors import PoolerError
 from ops.postgres.provisioning import Provisioning, provision
+from ops.restores.drills.steps import rehearsal
 from srvc.environment import BASE_DIR
 from tests.harness import database
 from tests.poolers.bouncer import Bouncer, needs_pgbouncer
@@ -222,3 +223,11 @@ def test_a_session_lock_outlives_its_holder_behind_a_pooler(start: Start) -> Non
     assert locks(pooled.database) == 1
     with Endpoint.of("owner").connect() as other:
         assert other.execute("SELECT pg_try_advisory_lock(4711)").fetchone() == (False,)
+
+
+def test_a_rehearsal_on_a_copy_is_not_led_to_the_live_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its process gets addresses of the copy; the direct one would win over them."""
+    monkeypatch.setenv("DATABASE_DIRECT_URL", "postgres://srvc_owner:x@live.example.com/srvc")
+    assert rehearsal._inherited()["DATABASE_DIRECT_URL"] == ""
