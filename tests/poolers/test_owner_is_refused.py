@@ -202,7 +202,7 @@ def test_a_watcher_does_not_take_a_pooler_for_a_database_that_is_away(
 ) -> None:
     said: list[str] = []
     with pytest.raises(PoolerError):
-        Watcher(say=said.append, note=said.append).run()
+        Watcher(say=said.append, note=said.append).turn()
     assert said == []
 
 
