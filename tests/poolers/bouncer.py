@@ -58,6 +58,7 @@ def bouncer(folder: Path, name: str, *, pool: int = 1, **changes: str) -> Iterat
     assert PROGRAM is not None, "pgbouncer is not installed"
     port = _free_port()
     server = database.admin()
+    number = server.get("port", 5432)
     home = folder / f"pgbouncer-{port}"
     home.mkdir()
     users = home / "userlist.txt"
@@ -75,8 +76,8 @@ def bouncer(folder: Path, name: str, *, pool: int = 1, **changes: str) -> Iterat
         ).replace(
             "srvc = host=127.0.0.1 port=5432",
             # Another name serves what a test names itself.
-            f"{name} = host={server['host']} port={server['port']} pool_size={pool}\n"
-            f"* = host={server['host']} port={server['port']}",
+            f"{name} = host={server['host']} port={number} pool_size={pool}\n"
+            f"* = host={server['host']} port={number}",
         )
     )
     process = subprocess.Popen(
