@@ -23,6 +23,7 @@ from ops.rls.session import acting_as
 from srvc import probes, startup
 from tests.admin.pages import address, sign_in
 from tests.factories import account_of, make_business, make_customer
+from tests.harness import database
 from tests.ops.health.conftest import Patient, patient  # noqa: F401 (a fixture)
 from tests.ops.rls.test_reset import LEFT, hostile, left
 from tests.poolers.bouncer import Bouncer, needs_pgbouncer
@@ -182,3 +183,15 @@ def test_the_worker_imports_behind_a_pooler(start: Start) -> None:
     with acting_as(owner):
         assert ImportRun.objects.get(pk=run.pk).status == ImportStatus.DONE
         assert Customer.objects.get().last_name == "Lovelace"
+
+
+def test_a_page_is_answered_after_a_swap_has_ended_every_session(web_behind: Bouncer) -> None:
+    owner = business_with("Foster")
+    browser = sign_in(owner)
+    assert browser.get(address(Customer, "changelist")).status_code == 200
+    with database.connect() as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s",
+            [web_behind.database],
+        )
+    assert "Foster" in browser.get(address(Customer, "changelist")).content.decode()
