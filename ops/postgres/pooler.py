@@ -1,9 +1,9 @@
 """Whether a connection reaches PostgreSQL itself, or a connection pooler. Decided here alone.
 
 At sign-in libpq learns the process that will serve it. A pooler signs in for its clients and makes
-that number up: PgBouncer, PgCat and Odyssey by chance, Supavisor counts from one. So it differs
-from what `pg_backend_pid()` says, in every pooling mode. Where a small number happens to agree, the
-serving process is usually older than the connection, which no direct one is.
+that number up: PgBouncer by chance, Supavisor counts from one. So it differs from what
+`pg_backend_pid()` says, in every pooling mode. Where a small number happens to agree, the serving
+process is usually older than the connection, which no direct one is.
 
 Work of the owner, of replication and of an administrator needs the session: advisory locks that
 die with their holder, `SET`, temporary tables, pg_dump, pg_receivewal. Behind a pooler these reach
