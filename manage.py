@@ -16,10 +16,17 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "srvc.settings")
     from django.core.management import execute_from_command_line
 
-    if sys.argv[1:2] == ["version"]:
-        _run_version()
-    else:
-        execute_from_command_line(sys.argv)
+    from ops.errors import OpsError
+
+    try:
+        if sys.argv[1:2] == ["version"]:
+            _run_version()
+        else:
+            execute_from_command_line(sys.argv)
+    except OpsError as error:
+        # Django's own commands know no such error: the owner's address may lead to a pooler.
+        sys.stderr.write(f"srvc: {error}\n")
+        sys.exit(1)
 
 
 def _run_version() -> None:

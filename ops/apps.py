@@ -10,7 +10,8 @@ class OpsConfig(AppConfig):
             checks,  # noqa: F401  (registers them)
             dbbackup_edge,
         )
-        from ops.rls import reset
+        from ops.rls import direct, reset
 
         dbbackup_edge.connect()
+        direct.connect_signals()
         reset.connect_signals()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+import psycopg
 from django.apps.config import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
@@ -13,7 +14,9 @@ from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 from django.db.utils import Error as DatabaseError
 
 from ops.health.thresholds import Thresholds
-from ops.postgres.errors import one_line
+from ops.postgres import pooler, roles
+from ops.postgres.endpoint import Endpoint
+from ops.postgres.errors import PoolerError, ServerError, one_line
 from ops.rls import audit
 from ops.rls.router import OWNER_ALIAS
 
@@ -57,10 +60,12 @@ def check_owner_login(
         return []
     try:
         owned = _which_database(OWNER_ALIAS)
+    except PoolerError:
+        return [_pooled_owner()]
     except OperationalError as error:
         return [
             Error(
-                f"DATABASE_OWNER_URL does not open its database: {one_line(error)}.",
+                f"{settings.OWNER_URL_VARIABLE} does not open its database: {one_line(error)}.",
                 hint="Check that the server runs, and the login's name and password; "
                 "`manage.py provision` gives both logins the passwords of their addresses. Nothing "
                 "was changed.",
@@ -75,10 +80,46 @@ def check_owner_login(
         return []
     return [
         Error(
-            "DATABASE_OWNER_URL opens another database than DATABASE_URL, or one on another "
-            "server: migrations and backups would be of that one.",
+            f"{settings.OWNER_URL_VARIABLE} opens another database than DATABASE_URL, or one on "
+            "another server: migrations and backups would be of that one.",
             hint="Let both name the same database of the same server.",
             id="ops.E121",
+        )
+    ]
+
+
+def _pooled_owner() -> Error:
+    return Error(
+        f"{settings.OWNER_URL_VARIABLE} leads to a connection pooler: no backup, restore, "
+        "migration or check of health is begun, and no data was touched.",
+        hint=f"Set {pooler.DIRECT_URL} to {roles.OWNER}'s address on PostgreSQL itself "
+        "(docs/poolers.md).",
+        id="ops.E122",
+    )
+
+
+@register(Tags.database)
+def check_pooler(
+    app_configs: Sequence[AppConfig] | None,
+    databases: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> list[CheckMessage]:
+    """A pooler of the web process's must empty a session before it serves somebody else."""
+    if DEFAULT_DB_ALIAS not in (databases or ()):
+        return []
+    try:
+        if not pooler.hands_on_sessions(Endpoint.of(DEFAULT_DB_ALIAS).connect):
+            return []
+    except (ServerError, psycopg.Error):
+        return []  # told by check_row_security
+    return [
+        Error(
+            "The connection pooler of DATABASE_URL hands on sessions as they were left: what a "
+            "request's SQL leaves there (temporary tables, cursors, settings) would reach another "
+            "account's request.",
+            hint="Set server_reset_query_always = 1 in pgbouncer.ini, or give another pooler's "
+            "session mode (docs/poolers.md). No data was touched.",
+            id="ops.E123",
         )
     ]
 

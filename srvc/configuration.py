@@ -281,33 +281,42 @@ class Configuration:
             self.report("invalid", variable, "is no e-mail address", fix)
         return value
 
-    def separate_logins(self, app: dict[str, Any], owner: dict[str, Any]) -> None:
-        """Report two database addresses that don't keep the web process and the owner apart."""
-        logins = {"DATABASE_URL": (app, APP), "DATABASE_OWNER_URL": (owner, OWNER)}
-        for variable, (config, login) in logins.items():
+    def separate_logins(
+        self,
+        app: dict[str, Any],
+        owner: dict[str, Any],
+        *,
+        variable: str = "DATABASE_OWNER_URL",
+    ) -> None:
+        """Report two database addresses that don't keep the web process and the owner apart.
+
+        `variable` has the owner's.
+        """
+        logins = {"DATABASE_URL": (app, APP), variable: (owner, OWNER)}
+        for each, (config, login) in logins.items():
             other = OWNER if login == APP else APP
             # Some poolers want the tenant behind the login's name: srvc_app.tenant.
             if config.get("USER", "").partition(".")[0] == other:
                 self.report(
                     "unsafe",
-                    variable,
+                    each,
                     f"signs in as {other}, which is the other variable's login",
-                    f"Let {variable} sign in as {login}; `manage.py provision` makes both logins.",
+                    f"Let {each} sign in as {login}; `manage.py provision` makes both logins.",
                 )
                 return
         if app.get("USER") and app.get("USER") == owner.get("USER"):
             self.report(
                 "unsafe",
                 "DATABASE_URL",
-                "signs in with the same login as DATABASE_OWNER_URL",
-                f"Let DATABASE_URL sign in as {APP} and DATABASE_OWNER_URL as {OWNER}; "
+                f"signs in with the same login as {variable}",
+                f"Let DATABASE_URL sign in as {APP} and {variable} as {OWNER}; "
                 "`manage.py provision` makes both logins.",
             )
             return
         if database_urls.other_database(app, owner):
             self.report(
                 "unsafe",
-                "DATABASE_OWNER_URL",
+                variable,
                 "names another database than DATABASE_URL: backups and migrations would be of "
                 "that one",
                 "Let both name the same database.",

@@ -20,6 +20,7 @@ from django.urls import reverse_lazy
 
 from ops.backups import dbbackup_hooks
 from ops.postgres.embedded import socket_directory
+from ops.postgres.pooler import DIRECT_URL
 from ops.postgres.session_settings import with_our_settings
 from srvc import backup_keys, environment, environment_names, watching
 from srvc.configuration import Configuration, Problem
@@ -171,7 +172,7 @@ os.environ["PGDATESTYLE"] = "ISO"
 
 
 EMBEDDED_POSTGRES = not (
-    PRODUCTION_LIKE or read.text("DATABASE_URL") or read.text("DATABASE_OWNER_URL")
+    PRODUCTION_LIKE or any(map(read.text, ("DATABASE_URL", "DATABASE_OWNER_URL", DIRECT_URL)))
 )
 DATABASES = {
     # The web process: owns nothing, sees nothing outside a request's role (ops/rls).
@@ -184,6 +185,12 @@ DATABASES = {
     "owner": _database("DATABASE_OWNER_URL", "srvc_owner", "SRVC_OWNER_PASSWORD"),
 }
 read.separate_logins(DATABASES["default"], DATABASES["owner"])
+# The owner's work needs PostgreSQL itself. Where its address leads to a connection pooler, the one
+# beside it does not (docs/poolers.md, ADR 25).
+OWNER_URL_VARIABLE = DIRECT_URL if read.text(DIRECT_URL) else "DATABASE_OWNER_URL"
+if read.text(DIRECT_URL):
+    DATABASES["owner"] = _database(DIRECT_URL, "srvc_owner", "SRVC_OWNER_PASSWORD")
+    read.separate_logins(DATABASES["default"], DATABASES["owner"], variable=DIRECT_URL)
 # Where base backups and WAL are taken from, by a login that enters no database and so is no alias
 # here (ops/postgres/endpoint.py); empty: by nobody.
 REPLICATION_URL: str = read.replication(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
 import zstandard
 from django.conf import settings
 
@@ -31,8 +32,9 @@ from ops.backups.vault import Vault
 from ops.backups.wal.slot import kept_wal
 from ops.backups.watch import watched
 from ops.models import Backup, BackupKind
+from ops.postgres import pooler
 from ops.postgres.endpoint import Connection, Endpoint
-from ops.postgres.errors import ServerError, ToolError
+from ops.postgres.errors import PoolerError, ServerError, ToolError
 from ops.postgres.processes import StreamingProcess
 from ops.progress import Progress
 from ops.runs import OWNER
@@ -163,6 +165,13 @@ def replicating_server() -> Server:
     try:
         with replication.connect() as connection:
             row = connection.execute("IDENTIFY_SYSTEM").fetchone()
+            with owner.connect() as witness:
+                is_pooled = pooler.is_pooled_replication(connection, witness)
+    except psycopg.errors.SyntaxError:
+        # Something in between has left out that it is for replication.
+        raise pooler.refusal(replication.user, replication.place) from None
+    except PoolerError:
+        raise
     except ServerError as error:
         raise UnsupportedError(
             f"The server does not let {replication.user} replicate: {error} {_INSTEAD}"
@@ -176,6 +185,8 @@ def replicating_server() -> Server:
             f"DATABASE_REPLICATION_URL is of another server ({identifier}) than DATABASE_OWNER_URL "
             f"({known}). Nothing was taken. Correct one of them."
         )
+    if is_pooled:
+        raise pooler.refusal(replication.user, replication.place)
     return Server(replication, owner, identifier, int(timeline))
 
 

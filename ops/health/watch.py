@@ -33,7 +33,7 @@ from ops.health.selection import due
 from ops.health.statements import read_statements
 from ops.models import Sample
 from ops.postgres.endpoint import Connection, Endpoint
-from ops.postgres.errors import ServerError, one_line
+from ops.postgres.errors import PoolerError, ServerError, one_line
 from ops.runs import OWNER
 
 log = logging.getLogger(__name__)
@@ -200,7 +200,10 @@ class Watcher:
             self.close()
 
     def turn(self) -> float:
-        """Do one tick, if it is ours to do; return the seconds until the next one."""
+        """Do one tick, if it is ours to do; return the seconds until the next one.
+
+        Raises PoolerError.
+        """
         began = time.monotonic()
         try:
             if not self._lock.take():
@@ -209,6 +212,8 @@ class Watcher:
             self._answers(_SILENT)
             self._worked(tick(self.clock(), self.stop))
             self._answers(_UNRECORDED)
+        except PoolerError:
+            raise  # it would not mend itself; whoever started this has to be told
         except ServerError as error:
             return self._silent(str(error), _SILENT)
         except NotRecordedError as error:

@@ -7,6 +7,7 @@ program's arguments, so no secret enters them.
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,10 +15,10 @@ from typing import Any, Self
 
 import psycopg
 from django.conf import settings
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ops.postgres import tools
+from ops.postgres import pooler, tools
 from ops.postgres.errors import ServerError, ToolError, one_line
 from ops.postgres.session_settings import with_our_settings, without_our_settings
 
@@ -46,6 +47,8 @@ class Endpoint:
     password: str | None = field(repr=False)
     # libpq's own, such as sslmode and sslrootcert.
     options: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    # Whether a connection pooler may stand in between: for the web process's login alone.
+    may_be_pooled: bool = field(default=False, repr=False)
 
     @classmethod
     def of(cls, alias: str) -> Self:
@@ -58,6 +61,7 @@ class Endpoint:
             database=str(config["NAME"] or ""),
             password=config["PASSWORD"] or None,
             options=_options(config["OPTIONS"]),
+            may_be_pooled=alias == DEFAULT_DB_ALIAS,
         )
 
     @classmethod
@@ -104,8 +108,10 @@ class Endpoint:
     def connect(self, **settings: Any) -> Connection:
         """Connect in autocommit mode; `settings` are psycopg's and libpq's and win over ours.
 
-        Raises ServerError when the server cannot be reached or does not let the login in.
+        Raises ServerError when the server cannot be reached or does not let the login in, and
+        PoolerError, before anything is done, when a pooler stands where PostgreSQL itself has to.
         """
+        since = time.monotonic()
         wanted: dict[str, Any] = {
             "connect_timeout": 10,  # seconds
             **self._address(),
@@ -117,14 +123,24 @@ class Endpoint:
         if not self.options.get("replication"):
             wanted["options"] = with_our_settings(str(wanted.get("options") or ""))
         try:
-            return psycopg.connect(**wanted)
+            connection = psycopg.connect(**wanted)
+            if not self.may_be_pooled and not self.is_replication:
+                pooler.require_direct(connection, self.user, self.place, since=since)
         except psycopg.Error as error:
             reason = one_line(error).rstrip("?")  # libpq asks whether the server is running
+            if not self.may_be_pooled and pooler.is_word_of_a_pooler(reason):
+                raise pooler.refusal(self.user, self.place) from None
             raise ServerError(
                 f"{self.user} cannot sign in to {self.place}: {reason}. Nothing was "
                 "changed. Check that the server runs, its address, the login's password and the "
                 "server's pg_hba.conf."
             ) from None
+        return connection
+
+    @property
+    def is_replication(self) -> bool:
+        """Whether it is a connection for replication, which understands a few commands only."""
+        return self.options.get("replication") in {"true", "on", "yes", "1"}
 
     @property
     def place(self) -> str:

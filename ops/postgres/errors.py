@@ -11,6 +11,10 @@ class ServerError(OpsError):
     """A PostgreSQL server cannot be started, reached or used."""
 
 
+class PoolerError(ServerError):
+    """Work that needs PostgreSQL itself was given the address of a connection pooler."""
+
+
 class DiskFullError(ServerError):
     """The disk that holds the server's files has no room left."""
 

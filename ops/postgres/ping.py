@@ -98,14 +98,12 @@ def _ping(endpoint: Endpoint, target: _Target, seconds: float) -> Ping:
         elif target.host or target.address:
             pinned = _reach(endpoint, target, seconds, done)
         address = _address(endpoint, target, pinned)
-        # A login for replication understands a few commands only.
-        is_replication = endpoint.options.get("replication") in {"true", "on", "yes", "1"}
         with closing(Session(address, seconds)) as session:
             with _step(done, Step.AUTH):
                 took = session.sign_in()
             done.took[Step.AUTH] = took
             with _step(done, Step.QUERY):
-                session.ask("IDENTIFY_SYSTEM" if is_replication else "SELECT 1")
+                session.ask("IDENTIFY_SYSTEM" if endpoint.is_replication else "SELECT 1")
     except PingFailure:
         pass  # it is in `done`
     return done

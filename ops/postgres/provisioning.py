@@ -1,5 +1,6 @@
 """Making roles, database and grants on a server, once or as often as you like."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import errors, sql
 
-from ops.postgres import roles, server, swapping
+from ops.postgres import pooler, roles, server, swapping
 from ops.postgres.errors import ProvisionError, one_line
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -22,11 +23,18 @@ class Provisioning:
     passwords: Mapping[str, str] = field(repr=False)
 
     def connect(self, database: str | None = None) -> Connection:
-        """Connect as the administrator, to the database it was given or to another one."""
+        """Connect as the administrator, to the database it was given or to another one.
+
+        Raises psycopg.Error, and PoolerError for the address of a connection pooler.
+        """
         arguments = dict(self.admin)
         if database:
             arguments["dbname"] = database
-        return psycopg.connect(**arguments, autocommit=True)
+        since = time.monotonic()
+        connection: Connection = psycopg.connect(**arguments, autocommit=True)
+        user, place = connection.info.user, f"{connection.info.dbname} on {connection.info.host}"
+        pooler.require_direct(connection, user, place, since=since)
+        return connection
 
 
 def provision(work: Provisioning, say: Callable[[str], None] = lambda sentence: None) -> list[str]:

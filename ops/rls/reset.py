@@ -13,12 +13,14 @@ from typing import Any
 import psycopg
 from django.core.signals import request_finished
 from django.db import DEFAULT_DB_ALIAS, connections
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 log = logging.getLogger(__name__)
 
 # What DISCARD ALL does, which may not share a message with the time zone that Django set on the
-# connection and would not set again. One message, one round trip.
+# connection and would not set again. Behind a pooler RESET ALL brings back the pooler's name, not
+# ours. One message, one round trip.
 _RESET = """
     CLOSE ALL;
     SET SESSION AUTHORIZATION DEFAULT;
@@ -29,18 +31,24 @@ _RESET = """
     SELECT pg_advisory_unlock_all();
     DISCARD TEMP;
     DISCARD SEQUENCES;
-    SET TIME ZONE '{time_zone}';
+    SET TIME ZONE {time_zone};
+    SET application_name = {name};
 """
 
 
 def forget(connection: psycopg.Connection[Any]) -> None:
     """Drop what a session carries; also the `reset` of a pool. Raises psycopg.Error."""
-    zone = connections[DEFAULT_DB_ALIAS].timezone_name
+    wrapper = connections[DEFAULT_DB_ALIAS]
+    values = {
+        "time_zone": wrapper.timezone_name,
+        "name": wrapper.settings_dict["OPTIONS"].get("application_name", ""),
+    }
+    literals = {key: sql.Literal(value).as_string(connection) for key, value in values.items()}
     autocommit = connection.autocommit
     if not autocommit:
         connection.autocommit = True
     try:
-        connection.execute(_RESET.format(time_zone=zone).encode())
+        connection.execute(_RESET.format(**literals).encode())
     finally:
         if not autocommit and not connection.closed:
             connection.autocommit = False

@@ -32,7 +32,7 @@ from ops.backups.wal.shipping import Server, Shipper
 from ops.backups.wal.slot import SLOT, Seen, ServerWatch, Writing, drop_slot, make_slot
 from ops.errors import OpsError
 from ops.models import WalSegment
-from ops.postgres.errors import ServerError
+from ops.postgres.errors import PoolerError, ServerError
 from ops.runs import OWNER
 from ops.words import size
 
@@ -208,6 +208,8 @@ class Receiver:
             seen = self._watch.look()
             self._tell_status(seen)
             self._close_segment_when_due(seen)
+        except PoolerError:
+            raise
         except ServerError:
             return  # pg_receivewal notices too, and that is told
 
@@ -254,7 +256,7 @@ class Receiver:
             self._require_slot(self._watch.look())
             self._fetcher.start()
         except (OpsError, DatabaseError) as error:
-            if self._limits.once:
+            if self._limits.once or isinstance(error, PoolerError):
                 raise
             connections[OWNER].close()
             self._fetcher.postpone()

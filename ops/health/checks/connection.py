@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import date, datetime
 from statistics import median
 
+from ops.health.checks.pooling import connection_pooler
 from ops.health.checks.waiting import idle_in_transaction, pool
 from ops.health.checks.writing import writable
 from ops.health.context import Context
@@ -261,4 +262,5 @@ CHECKS: tuple[Check, ...] = (
     connections,
     idle_in_transaction,
     pool,
+    connection_pooler,
 )

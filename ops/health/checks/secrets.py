@@ -174,7 +174,7 @@ def _secrets() -> dict[str, str]:
         "DATABASE_REPLICATION_URL": _password_of(settings.REPLICATION_URL),
         "METRICS_TOKEN": getattr(settings, "METRICS_TOKEN", ""),
     }
-    for alias, variable in (("default", "DATABASE_URL"), ("owner", "DATABASE_OWNER_URL")):
+    for alias, variable in (("default", "DATABASE_URL"), ("owner", settings.OWNER_URL_VARIABLE)):
         found[variable] = settings.DATABASES[alias].get("PASSWORD") or ""
     return found
 

@@ -26,7 +26,7 @@ from ops.management.progress import make_progress
 from ops.management.reporting import console, dump
 from ops.models import Area, CheckResult, Severity
 from ops.postgres.endpoint import Endpoint
-from ops.postgres.errors import ServerError
+from ops.postgres.errors import PoolerError, ServerError
 from ops.progress import CancelledError
 from ops.rls.router import OWNER_ALIAS, as_owner_by_default
 
@@ -128,7 +128,8 @@ class Command(BaseCommand):
         try:
             Endpoint.of(OWNER_ALIAS).connect(application_name="srvc health").close()
         except ServerError as error:
-            said = f"The database can't be reached: {error}"
+            is_pooled = isinstance(error, PoolerError)
+            said = str(error) if is_pooled else f"The database can't be reached: {error}"
             if options["nagios"]:
                 self.stdout.write(nagios_line(Exit.CRITICAL, said))
                 sys.exit(Exit.CRITICAL)
@@ -136,9 +137,9 @@ class Command(BaseCommand):
                 self.stdout.write(
                     dump({"exit": int(Exit.CRITICAL), "at": timezone.now(), "unreachable": said})
                 )
+            step = f" `manage.py dbping {settings.ENVIRONMENT}` says at which step it fails."
             raise CommandError(
-                f"{said} `manage.py dbping {settings.ENVIRONMENT}` says at which step it fails.",
-                returncode=Exit.CRITICAL,
+                said if is_pooled else said + step, returncode=Exit.CRITICAL
             ) from None
 
     def _look(self, checks: list[Check], options: dict[str, Any]) -> Look:

@@ -21,7 +21,10 @@ from ops.postgres.provisioning import Provisioning, provision
 
 ADMIN_VARIABLE = "DATABASE_ADMIN_URL"
 _REPLICATION_VARIABLE = "DATABASE_REPLICATION_URL"
-_LOGINS = {"default": ("DATABASE_URL", roles.APP), "owner": ("DATABASE_OWNER_URL", roles.OWNER)}
+_LOGINS = {
+    "default": ("DATABASE_URL", roles.APP),
+    "owner": (settings.OWNER_URL_VARIABLE, roles.OWNER),
+}
 
 
 class Command(BaseCommand):
@@ -94,8 +97,8 @@ def _passwords() -> dict[str, str]:
         found[login] = config["PASSWORD"]
     if settings.DATABASES["default"]["NAME"] != settings.DATABASES["owner"]["NAME"]:
         raise ProvisionError(
-            "DATABASE_URL and DATABASE_OWNER_URL name different databases. Nothing was changed. "
-            "They are two logins of one database: correct one of them."
+            f"DATABASE_URL and {_LOGINS['owner'][0]} name different databases. Nothing was "
+            "changed. They are two logins of one database: correct one of them."
         )
     return found | _replication_password()
 

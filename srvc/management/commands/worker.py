@@ -11,10 +11,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django_tasks_db.management.commands import db_worker
 from django_tasks_db.models import DBTaskResult
 
+from ops.background import QUEUE
+from ops.postgres.endpoint import Endpoint
+from ops.postgres.errors import PoolerError, ServerError
+from ops.rls.router import OWNER_ALIAS
 from srvc.maintenance import AWAY, why_unavailable
 
 log = logging.getLogger(__name__)
@@ -63,8 +68,23 @@ class Command(db_worker.Command):
             worker_id=options["worker_id"],
             excluded_queue_names=excluded.split(",") if excluded else [],
         )
+        if worker.process_all_queues or QUEUE in worker.queue_names:
+            _require_direct_owner()
         worker.configure_signals()
         worker.run()
+
+
+def _require_direct_owner() -> None:
+    """Refuse to begin where the owner's work could not be done: what is queued stays queued.
+
+    Raises CommandError. A server that is away is waited for.
+    """
+    try:
+        Endpoint.of(OWNER_ALIAS).connect(application_name="srvc worker").close()
+    except PoolerError as error:
+        raise CommandError(str(error)) from None
+    except ServerError:
+        log.debug("the owner's login can't sign in yet", exc_info=True)
 
 
 def wait_for_database() -> None:

@@ -15,6 +15,7 @@ NOT_IN_THE_LIST = {
     "version": "another version of PostgreSQL is installed, after a full backup",
     "clock_skew": "sets the clock of the machine",
     "idle_in_transaction": "taken in test_connection_checks: ends the session it names",
+    "connection_pooler": f"{LOOKS}the pooler's file is changed by hand; see tests/poolers",
     "pool": f"{LOOKS}taken in test_connection_checks",
     "invariants_hold": f"{LOOKS}which figure is right a person has to decide",
     "damaged_indexes": "taken in test_integrity_damage, on files that are damaged",

@@ -28,6 +28,7 @@ from ops.invariants import check_invariants
 from ops.models import Backup
 from ops.postgres import roles
 from ops.postgres.errors import ToolError
+from ops.postgres.pooler import DIRECT_URL
 from ops.postgres.processes import StreamingProcess
 from ops.progress import Progress
 from ops.restores.drills.ladder import SkippedError, Step
@@ -233,7 +234,8 @@ def _inherited() -> dict[str, str]:
     """The environment of the process, without what leads to places that are in use."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     # Mail goes nowhere, and nothing of the storages is touched.
-    return {**kept, "EMAIL_URL": "dummymail://", "DATABASE_REPLICATION_URL": ""}
+    elsewhere = dict.fromkeys(("DATABASE_REPLICATION_URL", DIRECT_URL), "")
+    return {**kept, "EMAIL_URL": "dummymail://", **elsewhere}
 
 
 def _logins(private: PrivateDatabase) -> dict[str, str]:
