@@ -26,6 +26,7 @@ from ops.backups.media_restore.journal import (
 from ops.backups.media_restore.places import Place
 from ops.backups.media_restore.reading import MediaArchive, Member, read_media
 from ops.backups.vault import Vault
+from ops.postgres.files import sync_folder
 from ops.progress import Counter, Progress
 
 Confirm = Callable[[Differences, Progress], bool]
@@ -106,6 +107,7 @@ class _Exchange:
             return Restored(self.differences, self.members, True)
         write_journal(self.folders.kept, entries, self.folders.about)
         try:
+            self._keep(entries)
             self._exchange(entries)
             self._require_equal()
         except BaseException as error:
@@ -130,21 +132,36 @@ class _Exchange:
                 entries.append(Entry(name, REMOVED, "", f"removed-{number}"))
         return entries
 
+    def _keep(self, entries: list[Entry]) -> None:
+        """Keep what is about to be replaced or removed, on the disk before the first one is."""
+        former = [each for each in entries if each.kept]
+        self.progress.phase("keeping former files", len(former), "files")
+        for entry in former:
+            self.progress.check()
+            if self._is_unchanged(entry):
+                self.place.keep(entry.name, self.folders.kept / entry.kept)
+            self.progress.advance(1)
+        sync_folder(self.folders.kept)
+
     def _exchange(self, entries: list[Entry]) -> None:
         self.progress.phase("putting files into their places", len(entries), "files")
         for entry in entries:
             self.progress.check()
-            if self.place.version(entry.name) != self.differences.versions.get(entry.name):
+            kept = self.folders.kept / entry.kept if entry.kept else None
+            if self._is_unchanged(entry) and (kept is None or kept.exists()):
+                self._exchange_one(entry)
+                self.done.append(entry)
+            else:
                 self.left.append(entry.name)  # somebody uploaded or changed it meanwhile
-                continue
-            self._exchange_one(entry)
-            self.done.append(entry)
+                if kept is not None:
+                    kept.unlink(missing_ok=True)
             self.progress.advance(1)
         self.place.flush()
 
+    def _is_unchanged(self, entry: Entry) -> bool:
+        return self.place.version(entry.name) == self.differences.versions.get(entry.name)
+
     def _exchange_one(self, entry: Entry) -> None:
-        if entry.kept:
-            self.place.keep(entry.name, self.folders.kept / entry.kept)
         if entry.act == REMOVED:
             self.place.remove(entry.name)
             return
