@@ -65,7 +65,7 @@ def _facts(backup: Backup, now: dt.datetime) -> list[Fact]:
     facts: list[Fact] = [
         ("Holds", f"{exactly(backup.taken_at)} ({ago(backup.taken_at, now)})"),
         ("Kind", backup.get_kind_display()),
-        ("Database", f"{backup.database}, {backup.environment}"),
+        ("Database", ", ".join(filter(None, (backup.database, backup.environment)))),
         ("Size", _sizes(backup)),
     ]
     if backup.rows is not None:

@@ -12,6 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 from ops.backups.catalogue import find_backup
 from ops.backups.media_restore.differences import Differences
 from ops.management import media_tables
+from ops.management.confirming import is_confirmed
 from ops.management.edge import FAILED, USAGE, stopped_by_signals
 from ops.management.progress import make_progress, paused
 from ops.postgres.endpoint import Endpoint
@@ -116,7 +117,7 @@ class MediaRestore:
                     choices = request.choices
                     if not (found.to_write(choices) or found.to_remove(choices)):
                         return True  # nothing to ask about
-                    if not self._is_confirmed():
+                    if not is_confirmed(self.err, self.database, told):
                         refused.append(True)
                         return False
                 return True
@@ -147,7 +148,7 @@ class MediaRestore:
             what = f"Uploaded files are as before restore {found.run} again."
             self._require_somebody(what)
             self.err.write(f"{what}\n")
-            if not self._is_confirmed():
+            if not is_confirmed(self.err, self.database, Counter()):
                 raise CommandError("That is not its name. Nothing was changed.", returncode=USAGE)
         run = ask_for_media_undo(found.run, by=Asker.of_command())
         done, note = self._with_progress(lambda progress: undo_media_restore(run, progress))
@@ -179,8 +180,3 @@ class MediaRestore:
                 f"{what} Nothing was changed: nobody is there to confirm it. Scripts say --yes.",
                 returncode=USAGE,
             )
-
-    def _is_confirmed(self) -> bool:
-        self.err.write(f"Type the name of the database ({self.database}) to go on: ")
-        self.err.flush()
-        return sys.stdin.readline().strip() == self.database

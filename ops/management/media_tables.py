@@ -28,10 +28,15 @@ def show_differences(out: IO[str], found: Differences, *, only_missing: bool, ex
         (found.extra, removed),
     ):
         out.write(f"{len(names):,} {'file' if len(names) == 1 else 'files'} {said}\n")
-        out.write("".join(f"  {name!r}\n".replace("'", "") for name in names[:_SHOWN]))
+        out.write("".join(f"  {_printable(name)}\n" for name in names[:_SHOWN]))
         if len(names) > _SHOWN:
             out.write(f"  and {len(names) - _SHOWN:,} more; --json names all\n")
     out.write(f"{found.same:,} equal\n")
+
+
+def _printable(name: str) -> str:
+    """Show a name on a terminal, which must not obey what somebody put into one."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in name)
 
 
 def show_outcome(out: IO[str], done: MediaOutcome, request: Any, options: dict[str, Any]) -> None:

@@ -88,6 +88,6 @@ def _fits(name: str, wanted: str) -> bool:
 
 def some(names: Iterable[str], most: int = 3) -> str:
     """Return the first of some names in a sentence."""
-    names = list(names)
+    names = [name if name.isprintable() else repr(name) for name in names]
     more = f", and {len(names) - most:,} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"

@@ -102,7 +102,7 @@ def undo_media_restore(run: Run, progress: Progress | None = None) -> tuple[PutB
     with running(run) as own, _alone(run):
         found = kept_of(int(run.arguments["uploads"]))
         done = put_back(found.folder, place_of(storages["default"]), Several(own, told))
-        note = f"{len(done.returned):,} files are as they were before restore {found.run}."
+        note = f"As before restore {found.run} again. Files put back: {len(done.returned):,}."
         if done.left:
             note += f" Changed by others since, and left as they are: {some(done.left)}."
         own.say(note)
@@ -199,14 +199,14 @@ def _require_fit(source: Source, request: MediaRequest) -> None:
 def _note(source: Source, request: MediaRequest, restored: Restored) -> str:
     found = restored.differences
     counts = (
-        f"{len(found.missing):,} files are missing here, {len(found.changed):,} differ, "
-        f"{found.same:,} are equal, {len(found.extra):,} are not in the backup."
+        f"missing here: {len(found.missing):,}, different: {len(found.changed):,}, equal: "
+        f"{found.same:,}, not in the backup: {len(found.extra):,}."
     )
     if not restored.applied:
-        return f"Compared with {source.origin}: {counts} Nothing was changed."
-    said = f"Restored from {source.origin}: {len(restored.written):,} files written"
-    said += f", {len(restored.removed):,} removed" if request.exact else ""
-    said += f", each read again and equal; {found.same:,} were equal already."
+        return f"Files compared with {source.origin}; {counts} Nothing was changed."
+    said = f"Restored from {source.origin}. Files written: {len(restored.written):,}"
+    said += f", removed: {len(restored.removed):,}" if request.exact else ""
+    said += f", equal before: {found.same:,}. Each was read again and is as it was backed up."
     if restored.left:
         said += f" Changed by others meanwhile, and left as they are: {some(restored.left)}."
     if restored.written or restored.removed:

@@ -17,6 +17,8 @@ from ops.backups.media_names import unfinished_name
 from ops.models import Run, RunStatus
 from srvc.environment import BASE_DIR
 from tests.ops.backups.conftest import Backups
+from tests.ops.backups.terminal import Terminal
+from tests.ops.restores.test_recover_command import _shown as shown_by
 from tests.ops.restores.uploads import FILES, Uploads
 
 
@@ -70,6 +72,40 @@ def test_there_and_back_again(backups: Backups, uploads: Uploads) -> None:
     assert outcome("--media", "--undo")[0] == 2
     assert outcome("--media", "--undo", "--yes")[0] == 0
     assert uploads.all() == before
+
+
+def asked(backups: Backups, answer: str) -> tuple[int, str]:
+    """Run it on a terminal, and answer when it asks; what it showed."""
+    with Terminal() as terminal:
+        process = subprocess.Popen(
+            [sys.executable, str(BASE_DIR / "manage.py"), "restore", "--media", "--latest"],
+            cwd=BASE_DIR, env=backups.environment(TERM="xterm", COLUMNS="200"),
+            stdin=terminal.stream, stdout=terminal.stream, stderr=terminal.stream,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            shown = shown_by(process, terminal, "to go on: ")
+            terminal.type(answer)
+            shown += shown_by(process, terminal, None)
+            return process.returncode, shown
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_on_a_terminal_what_would_change_is_shown_before_anybody_is_asked(
+    backups: Backups, uploads: Uploads
+) -> None:
+    backups.take(kind="media")
+    name = "a\x1b[31mred.txt"
+    uploads.put({"a.txt": b"of today", name: b""})
+    before = uploads.all()
+    status, shown = asked(backups, "another")
+    assert (status, uploads.all()) == (2, before)
+    assert "a.txt" in shown
+    assert "\x1b[31mred" not in shown  # a name says nothing to the terminal
+    status, shown = asked(backups, backups.database)
+    assert (status, uploads.all()) == (0, {**FILES, name: b""})
 
 
 def test_a_backup_in_a_folder_is_named_by_its_path(
