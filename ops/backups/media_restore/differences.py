@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ops.backups.media_restore.places import Place, Version
+from ops.backups.media_restore.place import Place, Version
 from ops.backups.media_restore.reading import Member
 from ops.progress import Progress
 

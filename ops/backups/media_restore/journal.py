@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.backups.errors import BackupError
-from ops.backups.media_restore.places import Place
+from ops.backups.media_restore.place import Place
 from ops.postgres.files import sync_folder, write_aside
 from ops.progress import Progress
 

@@ -23,7 +23,7 @@ from ops.backups.media_restore.journal import (
     put_back,
     write_journal,
 )
-from ops.backups.media_restore.places import Place
+from ops.backups.media_restore.place import Place
 from ops.backups.media_restore.reading import MediaArchive, Member, read_media
 from ops.backups.vault import Vault
 from ops.postgres.files import sync_folder

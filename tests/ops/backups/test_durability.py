@@ -13,8 +13,8 @@ from django.core.files.storage import FileSystemStorage
 from ops.backups.keymaking import make_identity
 from ops.backups.media_names import is_unfinished
 from ops.backups.media_restore.differences import Choices, Differences
+from ops.backups.media_restore.folder_place import FolderPlace
 from ops.backups.media_restore.journal import write_journal
-from ops.backups.media_restore.places import FolderPlace
 from ops.backups.media_restore.procedure import Folders, _Exchange
 from ops.backups.media_restore.reading import MediaArchive, Member
 from ops.backups.vault import Vault

@@ -16,7 +16,7 @@ from pytest_django import Settings
 from ops.backups.errors import BackupError, BusyError, DamagedError
 from ops.backups.lock import one_at_a_time
 from ops.backups.media_restore import procedure
-from ops.backups.media_restore.places import FolderPlace
+from ops.backups.media_restore.folder_place import FolderPlace
 from ops.backups.verify import ask_for_verification, verify_backup
 from ops.models import BackupKind, BackupState, Run, RunKind, RunStatus
 from ops.progress import CancelledError, Counter

@@ -155,7 +155,7 @@ import time
 import django
 django.setup()
 from django.core.management import call_command
-from ops.backups.media_restore.places import FolderPlace
+from ops.backups.media_restore.folder_place import FolderPlace
 
 whole, done = FolderPlace.{act}, []
 

@@ -17,7 +17,7 @@ from pytest_django import Settings
 from ops.backups.errors import BackupError, DamagedError
 from ops.backups.manifest import Manifest, StoredObject
 from ops.backups.media_names import is_restorable
-from ops.backups.media_restore import places
+from ops.backups.media_restore import folder_place
 from ops.backups.media_restore.reading import read_media
 from ops.backups.vault import Vault
 from ops.backups.verify import ask_for_verification, verify_backup
@@ -153,8 +153,10 @@ def test_too_little_room_is_told_before_a_byte_is_written(
     backups: Backups, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signed_backup(tar_with(FILE))
-    usage: Callable[..., Any] = places.shutil.disk_usage
-    monkeypatch.setattr(places.shutil, "disk_usage", lambda path: usage(path)._replace(free=3))
+    usage: Callable[..., Any] = folder_place.shutil.disk_usage
+    monkeypatch.setattr(
+        folder_place.shutil, "disk_usage", lambda path: usage(path)._replace(free=3)
+    )
     with pytest.raises(BackupError):
         bring_back()
     assert uploads.all() == THERE
