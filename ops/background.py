@@ -182,6 +182,11 @@ def _pin(run: Run, progress: Progress) -> None:
 
 
 def _restore(run: Run, progress: Progress) -> None:
+    if run.arguments.get("media"):
+        from ops.restores.media.restoring import restore_uploads
+
+        restore_uploads(run, progress)
+        return
     from ops.restores.complete.restore import restore
 
     restore(run, progress)
@@ -198,6 +203,11 @@ def _undo(run: Run, progress: Progress) -> None:
         from ops.restores.partial.recover import undo_recovery
 
         undo_recovery(run, progress)
+        return
+    if "uploads" in run.arguments:
+        from ops.restores.media.restoring import undo_media_restore
+
+        undo_media_restore(run, progress)
         return
     from ops.restores.complete.undo import undo_restore
 

@@ -15,8 +15,9 @@ from typing import IO, Any
 
 from dbbackup import settings as dbbackup_settings
 from dbbackup.db.postgresql import PgDumpBinaryConnector
-from dbbackup.signals import post_backup, post_media_backup, pre_restore
+from dbbackup.signals import post_backup, post_media_backup, pre_media_restore, pre_restore
 from dbbackup.storage import StorageError
+from django.core.management.base import CommandError
 
 from ops.backups import dbbackup
 from ops.backups.dbrestore import Source, restore
@@ -79,6 +80,7 @@ def connect() -> None:
     post_backup.connect(_after_backup, dispatch_uid="srvc.backup")
     post_media_backup.connect(_after_media, dispatch_uid="srvc.media")
     pre_restore.connect(_before_restore, dispatch_uid="srvc.restore")
+    pre_media_restore.connect(_before_media_restore, dispatch_uid="srvc.mediarestore")
 
 
 def _after_backup(connector: Any, filename: str, **kwargs: Any) -> None:
@@ -95,6 +97,18 @@ def _after_media(filename: str, **kwargs: Any) -> None:
 def _before_restore(filename: str, **kwargs: Any) -> None:
     # What the connector gets is often a temporary file without a name.
     _restored[:] = [filename]
+
+
+def _before_media_restore(filename: str, **kwargs: Any) -> None:
+    # It opens neither our encryption nor our compression, and proves nothing before it overwrites.
+    with _told():
+        name = dbbackup.backup_of(filename)
+    if name is not None:
+        raise CommandError(
+            f"{name} has a manifest that tells of each of its files, which mediarestore does not "
+            "look at. No uploaded file was changed. Use: manage.py restore --media "
+            f"{name} --dry-run"
+        )
 
 
 def _source(dump: Any) -> Source:

@@ -242,10 +242,12 @@ def close_dead_runs(runs: Any = None) -> int:
     )
     number: int = 0
     live, export = Q(kind__in=_CHANGES_LIVE_DATA), Q(kind=RunKind.EXPORT)
+    uploads = live & (Q(arguments__media=True) | Q(arguments__has_key="uploads"))
     Drill.objects.filter(run__in=list(gone), verdict=DrillVerdict.RUNNING).update(
         verdict=DrillVerdict.ABORTED, finished_at=timezone.now(), note=DRILL_DIED
     )
     for those, left in (
+        (gone.filter(uploads), UPLOADS_ARE_WHOLE),
         (gone.filter(live), LIVE_IS_WHOLE),
         (gone.filter(export), NO_ARCHIVE),
         (gone.exclude(live | export), NO_BACKUP),
@@ -273,13 +275,20 @@ NO_BACKUP = (
     "Nothing that looks like a backup was left; what it had begun is removed by backups --prune."
 )
 
+UPLOADS_ARE_WHOLE = (
+    "Each uploaded file is whole, of before or of the backup. Run it again to go on, or `manage.py "
+    "restore --media --undo` to have the former files back."
+)
 NO_ARCHIVE = "No archive was left, and the account is as it was: an export only reads."
 
 
-def left_behind(kind: str) -> str:
-    """What a run of this kind leaves when its process dies."""
+def left_behind(run: Run) -> str:
+    """What a run leaves when its process dies."""
+    kind = run.kind
     if kind == RunKind.EXPORT:
         return NO_ARCHIVE
+    if kind in _CHANGES_LIVE_DATA and (run.arguments.get("media") or "uploads" in run.arguments):
+        return UPLOADS_ARE_WHOLE
     return LIVE_IS_WHOLE if kind in _CHANGES_LIVE_DATA else NO_BACKUP
 
 

@@ -104,7 +104,7 @@ COMMANDS: dict[str, Words] = {
     "resettwofactor": Words(least=1, most=1),
     "restore": Words(
         most=1,
-        valued=("--to", "--as", "--jobs"),
+        valued=("--to", "--as", "--jobs", "--file"),
         instead=("--latest", "--to", "--undo", "--list"),
         files=True,
     ),

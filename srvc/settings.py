@@ -586,7 +586,11 @@ HEALTH_QUIET_HOURS: str = watching.quiet_hours(read, HEALTH_TIME_ZONE)
 # Findings that are gone, and numbers over time, are kept so long (ops/health/retention.py).
 HEALTH_KEEP_DAYS: int = read.number("HEALTH_KEEP_DAYS", 400, least=31, most=3_650)
 # What the watcher tidies besides, every time it looks: dotted paths of functions of the time.
-WATCHER_TIDIES = ["ops.restores.accounts.kept.tidy", "ops.runs.tidy"]
+WATCHER_TIDIES = [
+    "ops.restores.accounts.kept.tidy",
+    "ops.restores.media.kept.tidy",
+    "ops.runs.tidy",
+]
 # Who may read /metrics: whoever has the token, and these networks; without both there is none.
 METRICS_TOKEN: str = watching.metrics_token(read)
 METRICS_ALLOW: list[str] = watching.metrics_networks(read)

@@ -52,10 +52,10 @@ def detail(backup: Backup, now: dt.datetime) -> dict[str, Any]:
 
 
 def _meaning(backup: Backup) -> str:
-    """What its state is worth; of uploaded files a proof is a reading, of others' there is none."""
+    """What its state is worth; of others' backups there is no proof."""
     state = BackupState(backup.state)
     if backup.kind == BackupKind.MEDIA and state == BackupState.PROVEN:
-        return "Every file in it was read, and is what it was."
+        return "Every file of it was restored beside, and is what it was."
     if not backup.is_logical and not backup.is_physical and state in {"taken", "verified"}:
         return ""
     return MEANINGS[state]
@@ -65,7 +65,7 @@ def _facts(backup: Backup, now: dt.datetime) -> list[Fact]:
     facts: list[Fact] = [
         ("Holds", f"{exactly(backup.taken_at)} ({ago(backup.taken_at, now)})"),
         ("Kind", backup.get_kind_display()),
-        ("Database", f"{backup.database}, {backup.environment}"),
+        ("Database", ", ".join(filter(None, (backup.database, backup.environment)))),
         ("Size", _sizes(backup)),
     ]
     if backup.rows is not None:

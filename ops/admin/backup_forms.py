@@ -101,7 +101,10 @@ class ProveForm(ConfirmForm):
     def explanation(self) -> str:
         """What is done, and what it takes."""
         if self.row.kind == BackupKind.MEDIA:
-            return "Every file in it is read to its last byte and compared with its manifest."
+            return (
+                "Every file of it is restored into a folder of its own, read again there and "
+                "compared with its manifest. That takes as much room on this machine's disk."
+            )
         return (
             "It is restored on a server of its own beside the live database, which is not touched, "
             "and everything is compared with its manifest. That takes as long as a restore, and "

@@ -8,20 +8,20 @@ from typing import Any
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.utils import timezone
 
-from ops.admin.base import OpsModelAdmin
 from ops.admin.buttons import ConfirmForm, button
 from ops.admin.drills import RIGHT as DRILL
 from ops.admin.drills import begin_drill
 from ops.admin.restore_answers import EVERYTHING, MOMENT
 from ops.admin.restore_forms import PARTS, WHOLE
 from ops.admin.restore_wizard import RECOVER, RESTORE, wizard_url
+from ops.admin.upload_restoring import UploadButtons
 from ops.models import Backup, BackupKind
 from ops.models.backups import GOOD
 from ops.restores.requests import DrillRequest
 
 # Titles of the buttons that use a backup and leave it as it is.
-USES = ("Restore…", "Recover…", "Drill")
-_NOT_DRILLED = (BackupKind.MEDIA, BackupKind.FOREIGN)
+USES = ("Restore…", "Recover…", "Preview files", "Restore files…", "Drill")
+_NOT_DRILLED = (BackupKind.MEDIA, BackupKind.FOREIGN)  # of files, Prove does the same
 
 
 def _is_good(backup: Backup) -> bool:
@@ -51,7 +51,7 @@ class _DrillForm(ConfirmForm):
         )
 
 
-class RestoringButtons(OpsModelAdmin):
+class RestoringButtons(UploadButtons):
     """Restore, recover, rehearse: from this very backup."""
 
     @button(

@@ -62,7 +62,10 @@ class BackupList(FewQueries):
 class BackupAdmin(RestoringButtons, BackupButtons):
     """The catalogue of backups."""
 
-    actions_detail = ("restore_all", "recover_rows", "drill", *BackupButtons.actions_detail)
+    actions_detail = (
+        *("restore_all", "recover_rows", "preview_files", "restore_files", "drill"),
+        *BackupButtons.actions_detail,
+    )
 
     change_list_template = "ops/backup_list.html"
     list_before_template = "ops/_overview.html"

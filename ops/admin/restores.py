@@ -25,6 +25,7 @@ from ops.admin.recovery_words import recovery_tag
 from ops.admin.restore_wizard import RECOVER, RESTORE, WizardViews, wizard_url
 from ops.admin.run_state import has_died, state_of
 from ops.admin.typed import UndoRestoreForm
+from ops.admin.upload_restoring import newest_media_backup
 from ops.admin.words import ago, exactly, moment, run_title, status_tag, tag, two_lines
 from ops.models import Recovery, Restore, RestoreState, Run, RunKind
 from ops.readiness.sentences import answer
@@ -133,6 +134,7 @@ class RestoreAdmin(AccountViews, WizardViews):
                 for row in recoveries
             ],
             "accounts": _accounts_as_files(request, now),
+            "media_backup": newest_media_backup(),
             "may_begin": any(request.user.has_perm(right) for right in (RESTORE, RECOVER)),
             "wizard": wizard_url(),
         }

@@ -11,11 +11,14 @@ from ops.admin.account_runs import account_context
 from ops.admin.drills import drill_context
 from ops.admin.recoveries import recovery_context
 from ops.admin.restores import restore_context
+from ops.admin.upload_restoring import uploads_context
 from ops.models import Drill, Recovery, Restore, Run, RunKind
 
 
 def outcome_of(run: Run, now: dt.datetime) -> dict[str, Any]:
     """Return what the page shows of it; nothing for kinds that leave nothing but a sentence."""
+    if uploads := uploads_context(run):
+        return uploads
     if run.kind == RunKind.RESTORE:
         restore = _restores().filter(run=run).first()
     elif run.kind == RunKind.UNDO:

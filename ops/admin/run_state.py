@@ -44,7 +44,7 @@ def died(run: Run) -> str:
     """What it means that a run's process is gone."""
     return (
         "Nobody carries it out any more: its process was killed, or the machine stopped. "
-        f"{left_behind(run.kind)} Ask for it again."
+        f"{left_behind(run)} Ask for it again."
     )
 
 

@@ -25,6 +25,7 @@ from ops.admin.links import EMPTY
 from ops.admin.looks import display
 from ops.admin.run_results import outcome_of
 from ops.admin.run_state import died, has_died, state_of
+from ops.admin.upload_restoring import UndoUploadsButton
 from ops.admin.words import ago, exactly, length, moment, run_title, status_tag, two_lines
 from ops.background import may_have
 from ops.models import Run
@@ -39,7 +40,7 @@ def _may_be_stopped(run: Run) -> bool:
 
 
 @admin.register(Run)
-class RunAdmin(AccountRunButtons):
+class RunAdmin(AccountRunButtons, UndoUploadsButton):
     """The record of every operation."""
 
     change_list_template = "ops/list.html"
@@ -56,7 +57,7 @@ class RunAdmin(AccountRunButtons):
     ordering = ("-asked_at", "-pk")
     actions_detail = (
         *("approve", "reject"),
-        *("download_archive", "import_account", "look_again", "discard_upload"),
+        *("download_archive", "import_account", "look_again", "discard_upload", "undo_uploads"),
         "cancel",
     )
 

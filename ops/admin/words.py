@@ -118,6 +118,9 @@ def status_tag(status: str, *, died: bool = False) -> SafeString:
 
 def run_title(run: Run) -> str:
     """A run as a page calls it: "Full backup", "Verify srvc-…"."""
+    if run.arguments.get("media"):
+        what = "Preview of uploaded files" if run.arguments.get("dry_run") else "Restore files"
+        return f"{what} from {run.subject}"
     if run.kind == RunKind.IMPORT and run.arguments.get("dry_run"):
         return f"Preview of {run.subject}"
     if run.kind == RunKind.BACKUP and not run.backup_id:

@@ -18,7 +18,7 @@ from django.core.files.base import File
 
 from ops.backups.dbbackup_hooks import CONNECTOR
 from ops.backups.errors import BackupError
-from ops.backups.manifest import Manifest, StoredObject
+from ops.backups.manifest import Manifest, StoredObject, manifest_name
 from ops.backups.naming import new_name, parse_name
 from ops.backups.vault import Vault
 from ops.models import Backup, BackupKind, RunKind
@@ -33,6 +33,16 @@ _CHUNK = 1 << 20
 def metadata_name(object_name: str) -> str:
     """Return where django-dbbackup looks for what it should know about an object."""
     return f"{object_name}.metadata"
+
+
+def backup_of(filename: str) -> str | None:
+    """Return the name of the backup whose object this is; None for a file that is none of ours."""
+    name = filename.partition(".")[0]
+    if parse_name(name) and "/" not in name and Vault.primary().exists(manifest_name(name)):
+        return name
+    # An operator may have given the object a name of his own.
+    rows = Backup.objects.filter(manifest__objects__contains=[{"name": filename}])
+    return rows.values_list("name", flat=True).first()
 
 
 def dump(spool: IO[bytes]) -> Manifest:

@@ -19,6 +19,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from ops.backups.deepmedia import prove_media
 from ops.backups.dump_restore.administrator_needs import restore_limits
 from ops.backups.dump_restore.comparing import Compared, Restored, listed
 from ops.backups.dump_restore.errors import LoadError, TooNewError
@@ -32,9 +33,10 @@ from ops.backups.errors import (
     MissingObjectError,
 )
 from ops.backups.fingerprint import database_properties
-from ops.backups.inspection import Inspection, read_manifest, receive_from
+from ops.backups.inspection import Inspection, read_manifest
 from ops.backups.manifest import Manifest
 from ops.backups.proof import Proof, TableProof
+from ops.backups.receiving import receive_from
 from ops.backups.recreate import LOCALE, create_database, create_roles, set_properties
 from ops.backups.scratch import FACTOR, Scratch, scratch
 from ops.backups.scratch_target import scratch_target
@@ -58,10 +60,7 @@ def prove(
     """
     manifest = seen.manifest
     if manifest.kind == BackupKind.MEDIA and "digest" in manifest.details:
-        # Unpacked anywhere they would be the same files: the light check has compared each.
-        return (
-            f"Every file in it was read, and is what it was: {manifest.details['files']:,} files."
-        )
+        return prove_media(manifest, vault, progress)
     if manifest.kind not in LOGICAL or manifest.proof is None:
         raise CannotProveError(
             f"A {manifest.kind} backup says nothing that a restore could be held against."

@@ -5,7 +5,7 @@ Nothing here knows the catalogue: a storage and a name are enough, on any machin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,13 +17,12 @@ from ops.backups.dumpreading import DumpFound, DumpReading, made_by, restore_pro
 from ops.backups.dumpscan import DumpContents, as_announced
 from ops.backups.errors import DamagedError, KeyMissingError, StorageError
 from ops.backups.fingerprint import Fingerprint
-from ops.backups.incoming import Sink, receive
 from ops.backups.manifest import LONGEST, Manifest, StoredObject, manifest_name
-from ops.backups.media import MediaTally
+from ops.backups.media_restore.reading import read_media
 from ops.backups.naming import parse_name
 from ops.backups.proof import Proof, SequenceProof, TableProof
+from ops.backups.receiving import pass_by, receive_from
 from ops.backups.selection import LARGE_OBJECTS
-from ops.backups.tarreading import TarReading
 from ops.backups.vault import Vault
 from ops.models import BackupKind
 from ops.models.backups import LOGICAL, PHYSICAL
@@ -76,8 +75,7 @@ def inspect(name: str, vault: Vault, progress: Progress) -> Inspection:
     try:
         if manifest.kind in LOGICAL:
             return _logical(manifest, vault, progress)
-        for stored in manifest.objects:
-            _read_files(manifest, stored, vault, progress)
+        read_media(manifest, vault, progress)
     except KeyMissingError as error:
         for stored in manifest.objects:
             pass_by(stored, vault, progress)
@@ -111,18 +109,6 @@ def _physical(manifest: Manifest, vault: Vault, progress: Progress) -> str:
         return str(error)
 
 
-def pass_by(stored: StoredObject, vault: Vault, progress: Progress) -> None:
-    """Hold an object's size and hash against its manifest, which takes no key."""
-    with vault.open(stored.name) as source:
-        receive(source, stored, None, on_bytes=_counted(progress))
-
-
-def receive_from(vault: Vault, stored: StoredObject, sink: Sink, progress: Progress) -> None:
-    """Read an object of a storage into a sink, looking at every byte. Raises as receive() does."""
-    with vault.open(stored.name) as source:
-        receive(source, stored, sink, on_bytes=_counted(progress))
-
-
 def require_told_size(vault: Vault, stored: StoredObject) -> None:
     """Raise DamagedError when the storage tells another size than the manifest does."""
     told = vault.size(stored.name)
@@ -135,28 +121,6 @@ def require_told_size(vault: Vault, stored: StoredObject) -> None:
         raise DamagedError(
             f"{stored.name} has {told:,} bytes in the storage {vault.label} instead of "
             f"{stored.size:,}: it is another object, or something was added to it."
-        )
-
-
-def _counted(progress: Progress) -> Callable[[int], None]:
-    def on_bytes(count: int) -> None:
-        progress.check()
-        progress.advance(count)
-
-    return on_bytes
-
-
-def _read_files(manifest: Manifest, stored: StoredObject, vault: Vault, progress: Progress) -> None:
-    tally = MediaTally()
-    with TarReading(tally=tally) as reading:
-        receive_from(vault, stored, reading, progress)
-        reading.finish(stored.name)
-    found = tally.contents(reading.size).as_json()
-    told = {name: manifest.details.get(name, value) for name, value in found.items()}
-    if found != told:
-        raise DamagedError(
-            f"{stored.name} holds {found['files']:,} files of {found['bytes']:,} bytes; its "
-            f"manifest tells of {told['files']:,} of {told['bytes']:,}, or of other ones."
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +55,7 @@ def key_report() -> KeyReport:
             key=key,
             kind=kind,
             current=(key, kind) in current,
-            opens_here=key in here if kind == "age" else _has_gpg_secret(key),
+            opens_here=key in here if kind == "age" else keys.has_gpg_secret(key),
             backups=needed.counts[key, kind] if needed else None,
         )
         for key, kind in [*current, *former]
@@ -176,18 +175,3 @@ def _beside_backups(file: Path) -> str | None:
         if folder is not None and file.resolve().is_relative_to(folder):
             return location
     return None
-
-
-def _has_gpg_secret(key: str) -> bool:
-    try:
-        program = keys.gpg_program()
-    except BackupError:
-        return False
-    done = subprocess.run(
-        [program, "--batch", "--no-tty", "--quiet", "--list-secret-keys", "--", key],
-        capture_output=True,
-        env=keys.gpg_environment(),
-        timeout=60,
-        check=False,
-    )
-    return done.returncode == 0

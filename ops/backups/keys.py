@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,32 @@ def gpg_program() -> str:
             "was done. Install it (Debian: apt-get install gnupg) and run this again."
         )
     return found
+
+
+def has_gpg_secret(key: str) -> bool:
+    """Tell whether the secret half of a GPG recipient's key is in the keyring here."""
+    try:
+        program = gpg_program()
+    except BackupError:
+        return False
+    done = subprocess.run(
+        [program, "--batch", "--no-tty", "--quiet", "--list-secret-keys", "--", key],
+        capture_output=True,
+        env=gpg_environment(),
+        timeout=60,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+def opens_nothing_here(encryption: str, recipients: Sequence[str]) -> bool:
+    """Tell whether a machine is set up so that it can't open what is encrypted, as servers may be.
+
+    With age that is said by naming no identity. A GPG keyring says it by lacking the secret keys.
+    """
+    if encryption == "age":
+        return not settings.BACKUP_AGE_IDENTITY_FILES
+    return encryption == "gpg" and not any(map(has_gpg_secret, recipients))
 
 
 def gpg_always_trusts() -> bool:

@@ -95,7 +95,8 @@ def _who(kind: str, asking: Run) -> str:
     run = living(_others(kind, asking)).newest_first().first()
     label = BackupKind(kind).label.lower()
     if run is None:
-        return f"Another {label} backup is being taken. Nothing was done. Wait for it to end."
+        also = ", or uploaded files are being restored" if kind == BackupKind.MEDIA else ""
+        return f"Another {label} backup is being taken{also}. Nothing was done. Wait for it to end."
     share = f", {min(99, run.done * 100 // run.total)} % done" if run.total else ""
     return (
         f"Another {label} backup is being taken since {run.started_at:%H:%M:%S} UTC by "

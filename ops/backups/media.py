@@ -25,6 +25,7 @@ from ops.backups import keys
 from ops.backups.errors import BackupError
 from ops.backups.incoming import unpack
 from ops.backups.manifest import Manifest, StoredObject
+from ops.backups.media_names import is_restorable, is_unfinished
 from ops.backups.naming import new_name
 from ops.backups.outgoing import Upload
 from ops.backups.tarreading import TarReading
@@ -160,11 +161,17 @@ class _Tar(io.RawIOBase):
             raise _unreadable(folder or "the folder of uploaded files", error) from None
         prefix = f"{folder}/" if folder else ""
         for name in sorted(files):
-            yield f"{prefix}{name}"
+            if not is_unfinished(name):  # a killed restore's; the next one removes it
+                yield f"{prefix}{name}"
         for name in sorted(folders):
             yield from self._names(f"{prefix}{name}")
 
     def _member(self, name: str) -> Iterator[bytes]:
+        if not is_restorable(name):
+            raise BackupError(
+                f"{name!r} is the name of an uploaded file that no restore could put back: it "
+                "leads out of their folder. No backup was made. Rename it in the storage."
+            )
         try:
             with self._storage.open(name, "rb") as file:
                 size = file.size

@@ -10,8 +10,8 @@ from psycopg.conninfo import make_conninfo
 from ops.backups.dump_restore.errors import LACKING
 from ops.backups.dumpreading import made_by, restore_program
 from ops.backups.errors import BackupError, CannotProveError, DisprovenError
-from ops.backups.inspection import receive_from
 from ops.backups.manifest import Manifest
+from ops.backups.receiving import receive_from
 from ops.backups.scratch import Scratch
 from ops.backups.vault import Vault
 from ops.backups.watch import watched

@@ -18,6 +18,26 @@ _CHUNK = 1 << 20
 _CLOSING = b"\0" * 1024
 
 
+# What tells a long name or a member's attributes is read into memory whole.
+_LONGEST_HEADER = 1 << 20
+_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
+
+
+class _Header(tarfile.TarInfo):
+    """A header of a tar, refused where reading it would take the memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Return the header in a block. Raises ReadError."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _HEADERS and header.size > _LONGEST_HEADER:
+            raise tarfile.ReadError(f"it has a header of {header.size:,} bytes")
+        return header
+
+
 class Tally(Protocol):
     """Who wants to know what is in it."""
 
@@ -94,7 +114,9 @@ class TarReading:
     def _read(self) -> None:
         with self._reader:
             try:
-                with tarfile.open(fileobj=self._reader, mode="r|", errorlevel=2) as archive:
+                with tarfile.open(
+                    fileobj=self._reader, mode="r|", errorlevel=2, tarinfo=_Header
+                ) as archive:
                     for member in archive:
                         self._take(archive, member)
             except Exception as error:  # noqa: BLE001 (told by `finish`)

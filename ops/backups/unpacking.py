@@ -15,8 +15,9 @@ from pathlib import Path
 
 from ops.backups.chain import PG_MANIFEST
 from ops.backups.errors import DamagedError, MissingObjectError
-from ops.backups.inspection import read_manifest, receive_from
+from ops.backups.inspection import read_manifest
 from ops.backups.manifest import Manifest, StoredObject
+from ops.backups.receiving import receive_from
 from ops.backups.scratch import Scratch, scratch
 from ops.backups.tarreading import TarReading
 from ops.backups.vault import Vault

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self
 
+from ops.backups.media_restore.differences import Choices
 from ops.models import Run
 
 MODES = ("missing", "changed", "all")
@@ -44,6 +45,27 @@ class RestoreRequest(_Request):
     empty: bool = False  # a backup without rows may replace a database that has some
     despite_invariants: bool = False  # what contradicts an invariant was confirmed
     jobs: int = 2  # sessions of pg_restore
+
+
+@dataclass(frozen=True)
+class MediaRequest(_Request):
+    """Uploaded files back. At most one of `backup` and `file`; none: the newest media backup."""
+
+    _tuples: ClassVar[tuple[str, ...]] = ("names",)
+
+    media: bool = True  # tells it from a restore of the database
+    backup: str = ""  # name in the catalogue
+    file: str = ""  # path of one of our objects or manifests in a folder
+    names: tuple[str, ...] = ()  # names, folders or patterns of files; none: every file
+    only_missing: bool = False  # a file that is there stays as it is
+    exact: bool = False  # files that are not in the backup are removed
+    other_environment: bool = False  # a backup of another environment was confirmed
+    dry_run: bool = False  # preview only
+
+    @property
+    def choices(self) -> Choices:
+        """Which files that means."""
+        return Choices(self.names, only_missing=self.only_missing, exact=self.exact)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ PLACEHOLDERS = {
 }
 # Only parsed, and why. Everything else is run, in the order of the manuals.
 ONLY_PARSED = {
-    r"restore (?!--list|--latest --dry-run)": "replaces the database: ops/restores/test_routes.py",
+    r"restore (?!--media|--list|--latest --dry-run)": "writes: ops/restores/test_routes.py",
+    r"restore --media (?!--list|--latest --dry-run)": "writes: ops/restores/test_media_restore.py",
     r"recover (?!--customer 12 --dry-run)": "changes rows: ops/restores/test_recover_command.py",
     r"drill(?! --list)": "takes a quarter of a minute each: ops/restores/test_drill_command.py",
     r"backup .*--(base|incremental)": "takes a server of its own: ops/backups/test_physical.py",

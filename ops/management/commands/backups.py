@@ -150,7 +150,7 @@ class Command(BaseCommand):
         if ask_to_cancel(run, by=Asker.of_command().name):
             told = "is asked to stop, and does at its next step."
         else:
-            told = f"had died: nobody carries it out. It is ended now. {left_behind(run.kind)}"
+            told = f"had died: nobody carries it out. It is ended now. {left_behind(run)}"
         self.stdout.write(f"{run} (run {run.pk}) {told}")
 
     # --- all of them ---------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import select
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from django.db import connections
 from ops.backups.errors import BackupError, BusyError
 from ops.errors import OpsError
 from ops.management import recover_tables
+from ops.management.confirming import is_confirmed
 from ops.management.edge import (
     BUSY,
     FAILED,
@@ -43,7 +43,6 @@ from ops.rls.closed import ClosedError
 from ops.rls.router import as_owner_by_default
 from ops.runs import OWNER, Asker
 
-_LOOK_EVERY = 0.2  # seconds between two looks at whether to stop
 _NOT_ITS_NAME = "That is not its name. Nothing was changed."
 
 _HELP = """\
@@ -196,12 +195,7 @@ class Command(BaseCommand):
     def _is_confirmed(self, progress: Progress) -> bool:
         """Have the database's name typed. Raises CancelledError."""
         database = str(connections[OWNER].settings_dict["NAME"])
-        self._err.write(f"Type the name of the database ({database}) to go on: ")
-        self._err.flush()
-        # Not input(): while it waits, nobody asks whether to stop.
-        while not select.select([sys.stdin], [], [], _LOOK_EVERY)[0]:
-            progress.check()
-        return sys.stdin.readline().strip() == database
+        return is_confirmed(self._err, database, progress)
 
     @property
     def _out(self) -> IO[str]:

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ops.backups.errors import BackupError, BusyError
 from ops.errors import OpsError
-from ops.management import restore_tables
+from ops.management import media_command, restore_tables
 from ops.management.edge import (
     BUSY,
     FAILED,
@@ -48,6 +48,9 @@ works, and what to do on a server that has nothing, is in docs/restores.md.
   restore --latest --as NAME leave it beside under this name, and touch nothing else
   restore --undo [ID]        put the former database back
   restore --list             what was restored, and which former databases are kept
+  restore --media --latest   uploaded files, from the newest media backup: what is missing comes
+                             back, what differs is replaced and kept, the others stay
+  restore --media --undo     put former files back; --list shows of which restores
 
 Exit status: 0 done, 1 failed or not equal and the live database untouched, 2 refused before
 anything began, or wrong usage, 4 another restore or backup is going on, 130 interrupted.
@@ -85,9 +88,11 @@ class Command(BaseCommand):
         )
         parser.add_argument("--list", action="store_true", help="list restores")
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+        media_command.add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         word = _word(options)
+        media_command.require_fitting(options)
         require_settings("BACKUP_", "DATABASE_")
         with as_owner_by_default(), told_plainly():
             try:
@@ -98,6 +103,10 @@ class Command(BaseCommand):
 
     def _do(self, word: str, options: dict[str, Any]) -> None:
         _heal()
+        if options["media"]:
+            err = cast("IO[str]", self.stderr._out)
+            media_command.MediaRestore(self._out, err, options).carry_out(word)
+            return
         if options["list"]:
             restore_tables.show_list(self._out, Restore.objects.newest_first()[:50], options)
             return

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from ops.backups.catalogue import find_backup, record_backup
 from ops.backups.errors import BackupError
 from ops.backups.inspection import read_manifest
+from ops.backups.keys import opens_nothing_here
 from ops.backups.manifest import FOLDER
 from ops.backups.vault import Vault
 from ops.backups.verify import ask_for_verification, verify_backup
@@ -49,14 +50,15 @@ catalogue, as the backup's state.
 
 Exit status: 0 all of them are good, 1 one is damaged, missing or disproven, 2 one could not be
 looked at (or not be restored with --deep), or wrong usage, 130 interrupted. On a machine that is
-set up without an identity (BACKUP_AGE_IDENTITY_FILES is empty) 0 says that signature, size and
-SHA-256 of what is stored are right; what is in it has to be read where the identity is.
+set up without an identity (BACKUP_AGE_IDENTITY_FILES is empty; with GPG: no secret key of a
+recipient is in the keyring) 0 says that signature, size and SHA-256 of what is stored are right;
+what is in it has to be read where the identity is.
 """
 UNCHECKED = USAGE
 _SEALED = (
-    "This machine has no identity, so backups were checked as they are stored: signature, size and "
-    "SHA-256. Run `manage.py verify --latest --deep` or a drill where the identity is, on the same "
-    "storage."
+    "This machine has no identity or secret key, so backups were checked as they are stored: "
+    "signature, size and SHA-256. Run `manage.py verify --latest --deep` or a drill where the "
+    "identity is, on the same storage."
 )
 _BAD = (BackupState.FAILED, BackupState.MISSING)
 
@@ -208,11 +210,13 @@ def _check_one(checked: Backup | BackupCopy, progress: Counter, *, deep: bool) -
 
 def _is_sealed(found: Backup | BackupCopy) -> bool:
     """Tell whether this machine is set up so that it can't open the backup, as servers may be."""
-    return (
-        found.state not in _BAD
-        and _backup(found).encryption == "age"
-        and not settings.BACKUP_AGE_IDENTITY_FILES
-    )
+    backup = _backup(found)
+    recipients = [
+        each
+        for stored in backup.manifest.get("objects", [])
+        for each in stored.get("recipients", [])
+    ]
+    return found.state not in _BAD and opens_nothing_here(backup.encryption, recipients)
 
 
 def _raise_for(outcomes: list[_Outcome]) -> None:

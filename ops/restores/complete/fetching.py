@@ -16,8 +16,8 @@ from typing import IO
 
 from django.conf import settings
 
-from ops.backups.inspection import receive_from
 from ops.backups.manifest import Manifest
+from ops.backups.receiving import receive_from
 from ops.backups.vault import Vault
 from ops.progress import Progress
 from ops.restores.errors import RestoreError

@@ -135,8 +135,8 @@ def _wrong_kind(manifest: Manifest) -> str:
         )
     if manifest.kind == BackupKind.MEDIA:
         return (
-            f"{name} holds uploaded files and no database. Nothing was changed. `manage.py "
-            "mediarestore` of django-dbbackup puts files back."
+            f"{name} holds uploaded files and no database. Nothing was changed. Use: manage.py "
+            f"restore --media {name}"
         )
     if manifest.kind == BackupKind.TABLES:
         return (

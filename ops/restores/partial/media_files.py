@@ -6,25 +6,23 @@ read and is what its manifest says.
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path, PurePosixPath
 
 from django.conf import settings
-from django.core.files.base import File
 from django.core.files.storage import Storage, storages
 from psycopg import sql
 
-from ops.backups.inspection import read_manifest, receive_from
+from ops.backups.inspection import read_manifest
+from ops.backups.media_names import is_restorable
+from ops.backups.media_restore.differences import Choices
+from ops.backups.media_restore.places import place_of
+from ops.backups.media_restore.procedure import Folders, restore_media
 from ops.backups.scratch import scratch
-from ops.backups.tarreading import TarReading
 from ops.backups.vault import Vault
 from ops.errors import OpsError
 from ops.models import Backup, BackupKind
 from ops.postgres.endpoint import Connection
 from ops.progress import CancelledError, Progress
-
-_LONGEST = 4_096  # characters of a name; longer ones are no file's
 
 
 def file_columns(table: str) -> list[str]:
@@ -82,70 +80,20 @@ def restore_files(names: Iterable[str], progress: Progress) -> tuple[list[str], 
 
 
 def is_safe(name: str) -> bool:
-    """Tell whether a name stays below the folder of uploaded files."""
-    parts = PurePosixPath(name).parts
-    return (
-        bool(parts)
-        and len(name) <= _LONGEST
-        and not name.startswith("/")
-        and str(PurePosixPath(name)) == name
-        and ".." not in parts
-        and "\\" not in name
-        and name.isprintable()
-    )
-
-
-class _Arrived(File[bytes]):
-    """A file that a storage may move into its place."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        super().__init__(path.open("rb"), name=name)
-        self._path = path
-
-    def temporary_file_path(self) -> str:
-        """Tell where it is."""
-        return str(self._path)
-
-
-class _Wanted(TarReading):
-    """Unpacks the wanted members of a tar alone, under numbers: their names lead nowhere."""
-
-    def __init__(self, into: Path, wanted: Collection[str]) -> None:
-        self.found: dict[str, Path] = {}
-        self._wanted, self._folder = wanted, into
-        super().__init__()
-
-    def _take(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        file = archive.extractfile(member) if member.isfile() else None
-        if file is None or member.name not in self._wanted:
-            return
-        place = self.found.setdefault(member.name, self._folder / f"{len(self.found)}")
-        with file, place.open("wb") as target:
-            while data := file.read(1 << 20):
-                target.write(data)
-        place.chmod(0o600)
+    """Tell whether a name stays below the folder of uploaded files, in any storage."""
+    return is_restorable(name) and "\\" not in name and name.isprintable()
 
 
 def _from(backup: Backup, wanted: Collection[str], progress: Progress) -> list[str]:
     vault = Vault.of(backup.storage)
-    stored = read_manifest(backup.name, vault).archive
-    progress.phase(f"reading {backup.name} for {len(wanted):,} files", stored.size, "bytes")
-    storage, brought = storages["default"], []
-    with scratch() as place:
-        folder = place.folder / "files"
-        folder.mkdir(mode=0o700)
-        with _Wanted(folder, wanted) as reading:
-            receive_from(vault, stored, reading, progress)
-            reading.finish(stored.name)
-        for name, path in sorted(reading.found.items()):
-            progress.check()
-            with _Arrived(path, name) as file:
-                if not _is_there(storage, name):
-                    saved = storage.save(name, file)
-                    if saved != name:  # somebody uploaded one of that name just now
-                        storage.delete(saved)
-                    brought.append(name)
-    return brought
+    manifest = read_manifest(backup.name, vault)
+    choices = Choices(listed=frozenset(wanted), only_missing=True)
+    with scratch() as lent:
+        folders = Folders(lent.folder / "unpacked", lent.folder / "kept")
+        for folder in (folders.unpacked, folders.kept):
+            folder.mkdir(mode=0o700)
+        place = place_of(storages["default"])
+        return list(restore_media(manifest, vault, place, choices, folders, progress).written)
 
 
 def _is_there(storage: Storage, name: str) -> bool:

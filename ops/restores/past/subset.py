@@ -22,10 +22,10 @@ from ops.backups.dump_restore.errors import LACKING
 from ops.backups.dumpreading import made_by, restore_program
 from ops.backups.errors import DisprovenError
 from ops.backups.fingerprint import Fingerprint
-from ops.backups.inspection import receive_from
 from ops.backups.manifest import Manifest
 from ops.backups.proof import Proof, TableProof
 from ops.backups.proving import table_proofs
+from ops.backups.receiving import receive_from
 from ops.backups.scratch import Scratch
 from ops.backups.vault import Vault
 from ops.backups.watch import watched

@@ -8,8 +8,8 @@ from contextlib import ExitStack, suppress
 
 from ops.backups.dumpreading import made_by, restore_program
 from ops.backups.errors import DisprovenError
-from ops.backups.inspection import receive_from
 from ops.backups.manifest import Manifest
+from ops.backups.receiving import receive_from
 from ops.backups.vault import Vault
 from ops.backups.watch import watched
 from ops.postgres import tools

@@ -14,7 +14,7 @@ RECIPIENT = "backups@example.com"
 
 
 @contextmanager
-def gnupg_home() -> Iterator[tuple[Path, str]]:
+def gnupg_home(recipient: str = RECIPIENT) -> Iterator[tuple[Path, str]]:
     """Yield a keyring's folder and the recipient in it; the key has no passphrase."""
     # The agent's socket is in it, and a socket's path may have 107 bytes.
     home = Path(tempfile.mkdtemp(prefix="g-", dir="/tmp"))
@@ -25,10 +25,24 @@ def gnupg_home() -> Iterator[tuple[Path, str]]:
     try:
         subprocess.run(
             [gpg, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", "",
-             "--quick-generate-key", RECIPIENT, "default", "default", "never"],
+             "--quick-generate-key", recipient, "default", "default", "never"],
             env=environment, check=True, capture_output=True, timeout=120,
         )  # fmt: skip
-        yield home, RECIPIENT
+        yield home, recipient
     finally:
         subprocess.run([gpgconf, "--kill", "all"], env=environment, check=False, timeout=30)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def import_public_keys(source: Path, into: Path) -> None:
+    """Put the public keys of a keyring into another one."""
+    gpg = shutil.which("gpg")
+    assert gpg
+    exported = subprocess.run(
+        [gpg, "--homedir", str(source), "--batch", "--export"],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    subprocess.run(
+        [gpg, "--homedir", str(into), "--batch", "--quiet", "--import"],
+        input=exported.stdout, check=True, capture_output=True, timeout=60,
+    )  # fmt: skip

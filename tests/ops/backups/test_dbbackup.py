@@ -360,6 +360,36 @@ def test_what_mediabackup_makes_is_ours_too(
     assert Vault.primary().exists(archive_of(backup))
 
 
+@pytest.mark.parametrize("made_by", ["us", "mediabackup", "mediabackup, encrypted"])
+def test_mediarestore_names_the_command_that_brings_files_back(
+    backups: Backups, settings: Settings, tmp_path: Path, gpg: str, made_by: str
+) -> None:
+    settings.MEDIA_ROOT = str(tmp_path / "media")
+    (tmp_path / "media").mkdir()
+    file = tmp_path / "media" / "a.txt"
+    file.write_bytes(b"as backed up")
+    if made_by == "us":
+        name = archive_of(backups.take(kind="media"))
+        named = [["-i", name], []]
+    else:
+        encrypt = "encrypted" in made_by
+        call_command(
+            "mediabackup", compress=True, encrypt=encrypt, quiet=True, output_filename="mine.tar.gz"
+        )
+        name = archive_of(Backup.objects.get())
+        named = [["-i", name, "--uncompress", *(["--decrypt"] if encrypt else [])]]
+    backup = Backup.objects.get()
+    file.write_bytes(b"of today")
+    for words in named:
+        with pytest.raises(CommandError) as caught:
+            call_command("mediarestore", *words, "--replace", "--noinput", "-q")
+        assert f"restore --media {backup.name}" in str(caught.value)
+    assert file.read_bytes() == b"of today"
+
+    call_command("restore", backup.name, "--media", "--yes", stdout=io.StringIO())
+    assert file.read_bytes() == b"as backed up"
+
+
 def test_the_settings_name_what_is_there() -> None:
     from ops.dbbackup_edge import Connector
 

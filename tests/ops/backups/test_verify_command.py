@@ -17,6 +17,7 @@ from pytest_django import Settings
 
 from ops.models import Backup, BackupCopy, BackupState
 from tests.ops.backups.conftest import Backups
+from tests.ops.backups.gnupg import gnupg_home, import_public_keys
 
 
 def command(*arguments: str) -> str:
@@ -76,6 +77,31 @@ def test_an_identity_that_does_not_fit_is_no_server_without_one(
     settings.BACKUP_AGE_IDENTITY_FILES = [str(other)]
     status, found = outcome()
     assert (status, found[0]["sealed"], found[0]["checked"]) == (2, False, False)
+
+
+def test_gpg_without_the_secret_key_is_sealed_too(
+    backups: Backups, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings.BACKUP_AGE_RECIPIENTS = []
+    settings.BACKUP_AGE_IDENTITY_FILES = []
+    settings.DBBACKUP_GPG_ALWAYS_TRUST = True
+    with gnupg_home() as (home, recipient), gnupg_home("other@example.com") as (server, _):
+        settings.DBBACKUP_GPG_RECIPIENT = [recipient]
+        monkeypatch.setenv("GNUPGHOME", str(home))
+        for kind in ("schema", "media"):
+            taken = backups.take(kind=kind)
+            assert taken.encryption == "gpg"
+        assert outcome("--all")[0] == 0
+        # As documented: the server has the public keys, and a secret one of somebody else.
+        import_public_keys(home, server)
+        monkeypatch.setenv("GNUPGHOME", str(server))
+        status, found = outcome("--all")
+        assert (status, [each["sealed"] for each in found]) == (0, [True, True])
+        assert [each["checked"] for each in found] == [False, False]
+        assert outcome("--latest", "--deep")[0] == 2
+        damage(backups, taken)
+        status, found = outcome("--kind", "media")
+        assert (status, found[0]["sealed"], found[0]["state"]) == (1, False, BackupState.FAILED)
 
 
 def test_without_a_name_it_is_the_newest(backups: Backups) -> None:

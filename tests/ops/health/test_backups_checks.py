@@ -11,6 +11,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
+from ops.backups.wal.checking import WAL
 from ops.backups.wal.names import lsn
 from ops.health.checks.archive import wal_archive
 from ops.health.checks.backups import (
@@ -23,6 +24,7 @@ from ops.health.checks.backups import (
 )
 from ops.health.checks.proofs import drills, restore_rights
 from ops.health.checks.schedule import overdue
+from ops.health.checks.wal_contents import wal_contents
 from ops.health.contract import Check, Reported
 from ops.models import (
     Backup,
@@ -363,6 +365,51 @@ def test_a_gap_in_the_archive_is_critical_until_a_base_backup_is_newer(patient: 
     add_segment(3, 6 * HOUR)
     add_segment(4, 5 * HOUR)
     assert patient.found(wal_archive) == {}
+
+
+def test_a_damaged_segment_is_worth_knowing_once_a_newer_base_backup_is_there(
+    patient: Patient,
+) -> None:
+    add_base(10 * HOUR, 0)
+    for number in (0, 1, 2, 3):
+        add_segment(number, (9 - number) * HOUR)
+    bad = [
+        {"row": row.pk, "segment": row.segment, "storage": row.storage, "why": "It is cut off."}
+        for row in WalSegment.objects.filter(object_name__in=["wal/1", "wal/3"])
+    ]
+    last = WalSegment.objects.latest("pk").pk
+    add_run(
+        RunKind.VERIFY, HOUR, arguments={"kind": WAL, "all": False, "through": last, "bad": bad}
+    )
+
+    def told() -> list[tuple[str, str, str]]:
+        found = patient.found(wal_contents).values()
+        return sorted((each.key[-1], each.severity, each.next_step) for each in found)
+
+    base, again = "manage.py backup --base", "manage.py verify --wal"
+    assert told() == [("1", Severity.CRITICAL, base), ("3", Severity.CRITICAL, base)]
+    # A base of another server, and one that was damaged, are no way around it.
+    backup = add_base(5 * HOUR, 9)
+    for other in (
+        {"manifest": {**backup.manifest, "server": {"system_identifier": "8"}}},
+        {"state": BackupState.FAILED},
+        {"timeline": 0},
+        {"environment": "elsewhere"},
+    ):
+        Backup.objects.filter(pk=backup.pk).update(**other)
+        assert [severity for _, severity, _ in told()] == [Severity.CRITICAL, Severity.CRITICAL]
+        before = {name: getattr(backup, name) for name in other}
+        Backup.objects.filter(pk=backup.pk).update(**before)
+    backup.delete()
+
+    add_base(6 * HOUR, 2)  # it begins where the first one ends
+    assert told() == [("1", Severity.INFO, again), ("3", Severity.CRITICAL, base)]
+    add_base(5 * HOUR, 3)  # and this one needs the second
+    assert told() == [("1", Severity.INFO, again), ("3", Severity.CRITICAL, base)]
+    add_base(HOUR, 4)
+    assert told() == [("1", Severity.INFO, again), ("3", Severity.INFO, again)]
+    add_run(RunKind.VERIFY, HOUR, arguments={"kind": WAL, "through": last, "bad": []})
+    assert told() == []
 
 
 # --- schedule ------------------------------------------------------------------------------------

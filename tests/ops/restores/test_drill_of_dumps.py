@@ -175,7 +175,7 @@ def test_an_application_that_does_not_work_on_it_fails_it(
     [
         (BackupKind.SCHEMA, ALL[:4]),
         (BackupKind.TABLES, ["ended", "checksum", "restore", "rows", "content", "indexes"]),
-        (BackupKind.MEDIA, ALL[:2]),
+        (BackupKind.MEDIA, ALL[:3]),
     ],
 )
 def test_a_step_that_does_not_apply_is_no_part_of_the_ladder(

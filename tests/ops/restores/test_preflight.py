@@ -91,7 +91,7 @@ def test_nothing_stands_in_the_way_of_a_backup_of_ours(look: Look) -> None:
     [
         ("base", f"Use: manage.py restore --to {TAKEN}"),
         ("incremental", f"Use: manage.py restore --to {TAKEN}"),
-        ("media", "`manage.py mediarestore` of django-dbbackup puts files back."),
+        ("media", f"Use: manage.py restore --media {NAME}"),
         ("tables", f"Use: manage.py recover {NAME} --table TABLE"),
     ],
 )

@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 
 from ops.backups.comparison import Difference
-from ops.backups.deep import JOBS, RestoredDump, disproven, restored, set_up_differs, told_limits
+from ops.backups.deep import (
+    JOBS,
+    RestoredDump,
+    disproven,
+    prove,
+    restored,
+    set_up_differs,
+    told_limits,
+)
 from ops.backups.errors import DamagedError
 from ops.backups.inspection import Inspection, inspect, read_manifest
 from ops.backups.proof import Proof
@@ -17,8 +25,8 @@ from ops.restores.drills.steps.rehearsal import BackupRehearsal
 from ops.restores.private import PrivateDatabase
 
 
-class FilesRehearsal(BackupRehearsal):
-    """Uploaded files: unpacked anywhere they would be the same, so reading them is all there is."""
+class ReadRehearsal(BackupRehearsal):
+    """A backup that is one object, read to its last byte."""
 
     def __init__(self, backup: Backup, progress: Progress) -> None:
         super().__init__(backup, progress)
@@ -60,7 +68,20 @@ class FilesRehearsal(BackupRehearsal):
         return f"{size:,} bytes, decrypted, unpacked and read to the last one."
 
 
-class DumpRehearsal(FilesRehearsal):
+class FilesRehearsal(ReadRehearsal):
+    """Uploaded files, restored into a folder of ours."""
+
+    def steps(self) -> list[Step]:
+        """Return reading, and restoring as `restore --media` does."""
+        restore = Step("restore", "Every file comes back as it was", self.restore, True)
+        return [*super().steps(), restore]
+
+    def restore(self) -> str:
+        """Restore them beside, and compare each."""
+        return prove(self.seen, self.vault, self.progress)
+
+
+class DumpRehearsal(ReadRehearsal):
     """A dump, restored into a private database."""
 
     def __init__(

@@ -1,0 +1,1 @@
+"""Uploaded files back from a media backup, and the way back."""
