@@ -11,9 +11,11 @@ from typing import Any
 
 from ops.backups.dump_restore.administrator_queries import QUERY
 from ops.backups.dump_restore.extensions import (
+    COMMENTS_DETAIL,
     SCHEMAS_DETAIL,
     extension_schemas,
     fits_template,
+    own_comments,
 )
 from ops.backups.manifest import Manifest
 from ops.postgres.endpoint import Connection
@@ -41,6 +43,8 @@ class Need:
 def restore_details(connection: Connection, login: str) -> dict[str, Any]:
     """Return what a manifest says about how its database can be restored by `login`."""
     found: dict[str, Any] = {SCHEMAS_DETAIL: extension_schemas(connection)}
+    if comments := own_comments(connection):
+        found[COMMENTS_DETAIL] = comments
     if needs := administrator_needs(connection, login):
         found[DETAIL] = as_json(needs)
     return found

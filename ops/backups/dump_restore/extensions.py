@@ -16,6 +16,8 @@ from ops.postgres.errors import one_line
 from ops.postgres.roles import AMCHECK_EXTENSION, OUR_EXTENSIONS
 
 SCHEMAS_DETAIL = "extension_schemas"  # in a manifest's details; absent from older ones
+# Those that somebody wrote, without those that extensions bring; absent where there are none.
+COMMENTS_DETAIL = "extension_comments"
 PUBLIC = "public"
 _OWN = "pg_catalog"  # plpgsql, which each database has
 
@@ -36,6 +38,37 @@ def extension_schemas(connection: Connection) -> dict[str, str]:
         " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace ORDER BY 1"
     )
     return dict(rows.fetchall())
+
+
+def own_comments(connection: Connection) -> dict[str, str]:
+    """Return the comments on extensions that are not the ones they brought; "" for none at all."""
+    rows = connection.execute(
+        "SELECT e.extname::text, coalesce(obj_description(e.oid, 'pg_extension'), '')"
+        " FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_available_extensions a"
+        " ON a.name = e.extname WHERE coalesce(obj_description(e.oid, 'pg_extension'), '')"
+        " <> coalesce(a.comment, '') ORDER BY 1"
+    )
+    return dict(rows.fetchall())
+
+
+def comment_extensions(
+    wanted: dict[str, str], owner: Endpoint, administrator: Endpoint | None
+) -> list[str]:
+    """Write comments as they were; return, in sentences, which nobody here may write."""
+    notes = []
+    for name, comment in wanted.items():
+        statement = sql.SQL("COMMENT ON EXTENSION {} IS {}").format(
+            sql.Identifier(name), sql.Literal(comment or None)
+        )
+        refused = _refused(owner, [statement])
+        if refused and administrator is not None:
+            refused = _refused(administrator.at(owner.database), [statement])
+        if refused:
+            notes.append(
+                f"The comment on the extension {name} is the one that it brings ({refused}); as a "
+                f"superuser run: {statement.as_string()};"
+            )
+    return notes
 
 
 def fits_template(schemas: dict[str, str]) -> bool:

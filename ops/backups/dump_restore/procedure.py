@@ -15,7 +15,12 @@ from psycopg import sql
 from ops.backups.dump_restore.administrator_needs import needs_of
 from ops.backups.dump_restore.contents import Contents, Step, contents_of
 from ops.backups.dump_restore.errors import TooNewError
-from ops.backups.dump_restore.extensions import Extension, make_extensions
+from ops.backups.dump_restore.extensions import (
+    COMMENTS_DETAIL,
+    Extension,
+    comment_extensions,
+    make_extensions,
+)
 from ops.backups.dump_restore.loading import load
 from ops.backups.dumpreading import made_by
 from ops.backups.manifest import Manifest
@@ -80,6 +85,9 @@ def restore_dump(
     else:
         loaded.notes += make_extensions(wanted, target.owner, target.administrator)
         load(contents, [Step.SCHEMAS, Step.DEFINITIONS], login, progress, jobs=1)
+    loaded.notes += comment_extensions(
+        definitions.manifest.details.get(COMMENTS_DETAIL, {}), target.owner, target.administrator
+    )
     load(rows, [Step.ROWS], login, progress, jobs=jobs)
     if dump.manifest.kind != BackupKind.TABLES:
         # Keys to tables that are not in a backup of some tables would find nobody.

@@ -90,6 +90,7 @@ def test_an_extension_comes_back_in_its_own_schema_and_version(live: Restorable)
         "CREATE TABLE public.attributes (id int PRIMARY KEY, facts extensions.hstore)",
         "INSERT INTO public.attributes VALUES (1, 'a=>1')",
         "CREATE INDEX ON public.attributes USING gin (facts)",
+        "COMMENT ON EXTENSION hstore IS 'the shop''s own'",
     )
     backup = live.backups.take(kind="full")
     before = live.proof()
@@ -105,6 +106,9 @@ def test_an_extension_comes_back_in_its_own_schema_and_version(live: Restorable)
         )
         == "extensions 1.7"
     )
+    assert live.scalar(
+        "SELECT obj_description(oid, 'pg_extension') FROM pg_extension WHERE extname = 'hstore'"
+    ) == ("the shop's own")
 
 
 def test_an_extension_that_the_template_has_elsewhere_is_moved(
