@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,15 +18,16 @@ from django.utils import timezone
 from crm.security_checks import stale_staff
 from ops.health.checks.bloat import bloated_indexes, bloated_tables
 from ops.health.checks.definitions import invalid_indexes
+from ops.health.checks.replication import standby
 from ops.health.checks.rows import orphans
 from ops.health.checks.sequences import sequences
 from ops.health.checks.storage import disks
 from ops.health.checks.vacuum import never_analyzed
 from ops.health.context import Context
-from ops.health.contract import Check
+from ops.health.contract import Check, Reported
 from ops.health.running import SELF, run_checks
 from ops.health.selection import all_checks
-from ops.models import CheckState
+from ops.models import CheckState, Severity
 from ops.postgres.endpoint import Endpoint
 from ops.progress import Counter
 from tests.harness import database
@@ -78,8 +80,8 @@ SEEN_BY_EVERYBODY = {
     "bloated_tables": "no table here is large enough to be judged; hidden ones are told below",
     "bloated_indexes": "no index here is large enough to be judged; hidden ones are told below",
     "never_analyzed": "tables that nobody vacuumed have none; hidden ones are told below",
-    "replication_lag": "no standby is here; what is hidden of one is told in test_replication",
-    "standby": "no standby is here; what is hidden of one is told in test_replication",
+    "replication_lag": "no standby is here; where one is, pg_monitor is asked for first",
+    "standby": "this is no standby; on one, a setting that is hidden is told, as below",
     "password_storage": "verifiers are secrets: a login that may read them is the greater risk",
 }  # fmt: skip
 # Which need more than the owner's rights on tables.
@@ -231,6 +233,15 @@ def test_an_index_that_another_builds_is_no_failed_one(patient: Patient) -> None
         found = seen_by(NO_STATISTICS, patient, invalid_indexes)
         assert [each.key for each in found.reported] == [BLIND]
     assert patient.found(invalid_indexes) == {}
+
+
+def test_a_setting_that_the_server_hides_is_not_taken_for_empty(sound: Patient) -> None:
+    def look(context: Context) -> list[Reported]:
+        return [Reported("", Severity.INFO, f"It is {context.setting('primary_conninfo')!r}")]
+
+    check = replace(standby, look=look)
+    assert seen_by(NO_STATEMENTS, sound, check).state == CheckState.FOUND
+    assert seen_by(NO_SETTINGS, sound, check).state == CheckState.BLIND
 
 
 def test_the_disk_of_a_server_here_is_told_unseen(sound: Patient) -> None:
