@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.conf import settings
 
-from crm.models.users import PLATFORM_ADMINISTRATOR_GROUP, PLATFORM_GROUPS
+from crm.models.users import OWNER_GROUP, PLATFORM_ADMINISTRATOR_GROUP, PLATFORM_GROUPS
 from ops.health.context import Context
 from ops.health.contract import DAILY, Check, Reported, check
 from ops.health.quoting import literal
@@ -25,8 +25,9 @@ def stale_staff(context: Context) -> Iterator[Reported]:
         "since": context.now - timedelta(days=days),
         "groups": list(PLATFORM_GROUPS),
         "administrators": PLATFORM_ADMINISTRATOR_GROUP,
+        "owners": OWNER_GROUP,
     }
-    for pk, email, last, is_platforms, others in context.rows(_STALE, asked):
+    for pk, email, account, last, is_platforms, others in context.rows(_STALE, asked):
         when = f"last signed in on {last:%Y-%m-%d}" if last else "never signed in"
         yield Reported(
             f"user {pk}",
@@ -35,8 +36,9 @@ def stale_staff(context: Context) -> Iterator[Reported]:
             f"{email} may sign in and has not for {days} days",
             f"The account is active and {when}. "
             + ("It sees every business's rows." if is_platforms
-               else "It sees the rows of the business it belongs to."),
-            _closing(pk) if others or not is_platforms else _renewing(email),
+               else "It sees the rows of the business it belongs to.")
+            + ("" if others else _LAST_OF[is_platforms]),
+            _without_shutting_out(pk, email, None if is_platforms else account, others),
             f"user {email}",
         )  # fmt: skip
 
@@ -101,6 +103,19 @@ def failed_sign_ins(context: Context) -> Iterator[Reported]:
             )
 
 
+def _without_shutting_out(pk: int, email: str, account: int | None, others: bool) -> str:
+    """Close an account where somebody remains who can open it again; otherwise renew the password
+    of the platform's, and show who else belongs to a business, which decides for itself."""
+    if others:
+        return _closing(pk)
+    if account is None:
+        return _renewing(email)
+    return (
+        "SELECT id, email, is_active, last_login, date_joined FROM public.users\n"  # noqa: S608
+        f"WHERE account_id = {account} ORDER BY last_login DESC NULLS LAST;"
+    )
+
+
 def _renewing(email: str) -> str:
     """Give an administrator's account a new password, when there is nobody to open it again."""
     return f"manage.py changepassword --database {OWNER_ALIAS} {email}"
@@ -110,6 +125,12 @@ def _closing(pk: int) -> str:
     return f"UPDATE public.users SET is_active = false WHERE id = {pk};"  # noqa: S608 (a number)
 
 
+_LAST_OF = {
+    True: " No other administrator has signed in since: nobody could open it again when it is "
+    "closed, so the next step gives it a new password.",
+    False: " No other owner of the business has signed in since: nobody could manage the business "
+    "when it is closed, so ask there first.",
+}
 # A password that begins so can't be signed in with (django.contrib.auth.hashers).
 _MAY_SIGN_IN = "u.is_active AND u.password NOT LIKE '!%%'"
 _OF_THE_PLATFORM = """(u.is_superuser OR u.account_id IS NULL AND EXISTS (
@@ -120,12 +141,21 @@ _OTHERS = """EXISTS (SELECT FROM public.users o WHERE o.id <> u.id AND o.is_acti
     AND o.password NOT LIKE '!%%' AND (o.is_superuser OR o.account_id IS NULL AND EXISTS (
         SELECT FROM public.users_groups m JOIN public.auth_group g ON g.id = m.group_id
         WHERE m.user_id = o.id AND g.name = %(administrators)s)) AND {they})"""
+# Of a business's people only an owner manages the others: one has to stay who signs in.
+_OF_OWNERS = """EXISTS (SELECT FROM public.users_groups m JOIN public.auth_group g
+    ON g.id = m.group_id WHERE m.user_id = {user} AND g.name = %(owners)s)"""
+_OTHERS_OF_A_BUSINESS = f"""(NOT {_OF_OWNERS.format(user="u.id")}
+    OR EXISTS (SELECT FROM public.users o WHERE o.id <> u.id AND o.account_id = u.account_id
+        AND o.is_active AND o.password NOT LIKE '!%%' AND {_OF_OWNERS.format(user="o.id")}
+        AND coalesce(o.last_login, o.date_joined) >= %(since)s))"""
 _STALE = f"""
-    SELECT u.id, u.email, u.last_login, {_OF_THE_PLATFORM},
-        {_OTHERS.format(they="coalesce(o.last_login, o.date_joined) >= %(since)s")}
+    SELECT u.id, u.email, u.account_id, u.last_login, {_OF_THE_PLATFORM},
+        CASE WHEN u.account_id IS NULL
+        THEN {_OTHERS.format(they="coalesce(o.last_login, o.date_joined) >= %(since)s")}
+        ELSE {_OTHERS_OF_A_BUSINESS} END
     FROM public.users u
     WHERE {_MAY_SIGN_IN} AND coalesce(u.last_login, u.date_joined) < %(since)s
-    ORDER BY 4 DESC, u.id LIMIT 1000
+    ORDER BY 5 DESC, u.id LIMIT 1000
 """  # noqa: S608 (constants)
 _CONFIRMED = (
     "EXISTS (SELECT FROM public.otp_totp_totpdevice d WHERE d.user_id = o.id AND d.confirmed)"

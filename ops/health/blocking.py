@@ -7,6 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ops.health.ending import IS_PROTECTED, Target
+from ops.health.quoting import literal
+from ops.health.steps import as_superuser
 from ops.postgres.endpoint import Connection
 
 # A transaction that was prepared for a commit in two phases has no session; PostgreSQL says 0.
@@ -25,6 +28,9 @@ class Session:
     state: str  # active, idle in transaction …; for the server's own processes what they are
     transaction_seconds: float  # since its transaction began; 0: it is in none
     query: str  # the one it runs, or ran last
+    backend_start: str = ""
+    transaction_start: str = ""
+    is_protected: bool = True  # only a superuser may end it
 
     @property
     def title(self) -> str:
@@ -110,23 +116,22 @@ def _prepared(connection: Connection) -> Session:
     return Session(PREPARED, role, name, "prepared", age, "")
 
 
-def releases(node: Node) -> list[str]:
-    """Return the SQL that ends the blocking, the gentlest first."""
+def release(node: Node) -> str:
+    """Return the SQL that ends the blocking, as gently as can be.
+
+    A statement that is cancelled rolls its transaction back, and with it go its locks. Who runs
+    none has to be ended, and whose number was given to another since is not hit.
+    """
     session = node.session
     if session.pid == PREPARED:
         if not session.application:
-            return ["SELECT gid, owner, prepared FROM pg_prepared_xacts ORDER BY prepared;"]
-        name = session.application.replace("'", "''")
-        return [f"ROLLBACK PREPARED '{name}';"]
-    gently = (
-        "ends its statement; it runs none now"
-        if session.state.startswith("idle")
-        else "ends its statement; try this first"
+            return "SELECT gid, owner, prepared FROM pg_prepared_xacts ORDER BY prepared;"
+        # Whoever prepared it may end it, and a superuser.
+        return as_superuser(f"ROLLBACK PREPARED {literal(session.application)};")
+    target = Target(
+        session.pid, session.backend_start, session.is_protected, session.transaction_start
     )
-    return [
-        f"SELECT pg_cancel_backend({session.pid});  -- {gently}",
-        f"SELECT pg_terminate_backend({session.pid});  -- ends the session and rolls it back",
-    ]
+    return target.terminating if session.state.startswith("idle") else target.cancelling
 
 
 def seconds(value: float) -> str:
@@ -213,13 +218,14 @@ _WAITING = f"""{_LOCKS}
     FROM locks l JOIN pg_stat_activity a ON a.pid = l.pid
     WHERE NOT l.granted AND a.datname = current_database() ORDER BY l.waitstart, l.pid
 """  # noqa: S608 (constants)
-_SESSIONS = """
+_SESSIONS = f"""
     SELECT a.pid, coalesce(a.usename, 'the server')::text, coalesce(a.application_name, '')::text,
         coalesce(nullif(a.state, ''), a.backend_type),
         greatest(0, coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0))::float8,
-        coalesce(a.query, '')
+        coalesce(a.query, ''), coalesce(a.backend_start::text, ''),
+        coalesce(a.xact_start::text, ''), {IS_PROTECTED}
     FROM pg_stat_activity a WHERE a.pid = ANY(%s)
-"""
+"""  # noqa: S608 (constants)
 # Reading alone keeps nobody waiting but who changes the table itself, so it comes last.
 _HELD = f"""{_LOCKS}
     SELECT l.pid, CASE l.locktype WHEN 'transactionid' THEN 'rows that it changed'

@@ -16,9 +16,10 @@ from ops.health.catalogue import Catalogue
 from ops.health.contract import BlindError, Blindness, several
 from ops.health.marking import marked
 from ops.health.quoting import quoted
-from ops.health.steps import as_superuser
+from ops.health.steps import as_superuser, granting
 from ops.health.thresholds import Thresholds
 from ops.postgres.endpoint import Connection, Endpoint
+from ops.postgres.roles import APP, REQUEST_ROLES
 from ops.postgres.server import ServerFacts, facts
 
 APPLICATION = "srvc health"
@@ -144,8 +145,34 @@ class Context:
         if not self.sees_all_statistics:
             raise BlindError(
                 f"{what} can't be seen by {self.facts.role}.",
-                as_superuser(f"GRANT pg_monitor TO {quoted(self.facts.role)};"),
+                granting(self.facts.role, "pg_monitor"),
             )
+
+    @property
+    def past_row_security(self) -> str:
+        """The SQL that lets the login see past row security; "" where it does, or must not."""
+        role = self.facts.role
+        if role in {APP, *REQUEST_ROLES}:
+            return ""
+        sees = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = %s"
+        if self.rows(sees, [role]) == [(True,)]:
+            return ""
+        return as_superuser(f"ALTER ROLE {quoted(role)} BYPASSRLS;")
+
+    def setting(self, name: str) -> str:
+        """Return a setting of the server's; raise BlindError when the login may not see it.
+
+        Some are for superusers and pg_read_all_settings: without that they seem not to exist.
+        """
+        row = self.connection.execute(
+            "SELECT setting FROM pg_settings WHERE name = %s", [name]
+        ).fetchone()
+        if row is None:
+            raise BlindError(
+                f"The server's setting {name} can't be seen by {self.facts.role}.",
+                granting(self.facts.role, "pg_monitor"),
+            )
+        return str(row[0])
 
     def blind(self, what: str, allow: str = "") -> None:
         """Tell that part of what the check is about could not be seen; the rest is reported."""

@@ -63,6 +63,11 @@ def places(connection: Connection) -> Iterator[Place]:
             yield Place(what, str(vault.storage.location))
 
 
+def data_is_seen(connection: Connection) -> bool:
+    """Whether the folder of a server on this machine is known; of one elsewhere nothing is."""
+    return not is_here(connection) or bool(_data_directory(connection))
+
+
 def disk_of(place: Place) -> Disk | None:
     """Return the disk of a folder, or None when the folder is not there or closed to us.
 

@@ -19,6 +19,7 @@ from django.db import connections
 from ops.errors import OpsError
 from ops.health.context import Context
 from ops.health.contract import BlindError, Blindness, Check, Reported
+from ops.health.steps import together
 from ops.models import CheckState, Severity
 from ops.postgres.errors import ServerError, one_line
 from ops.progress import CancelledError, Progress
@@ -156,7 +157,8 @@ def _run(check: Check, context: Context, memory: dict[str, Any]) -> Outcome:
     except CancelledError:
         raise
     except (psycopg.Error, DatabaseError, ServerError) as error:
-        return _blind(check, [Blindness(_why(check, error))], time.monotonic() - began)
+        why = Blindness(_why(check, error), _allowing(context, error))
+        return _blind(check, [why], time.monotonic() - began)
     except OpsError as error:
         return _blind(check, [Blindness(str(error))], time.monotonic() - began)
     except Exception:
@@ -205,7 +207,7 @@ def _blind(
         Severity.WARNING,
         f"Not everything could be checked: {_uncapitalized(check.title)}",
         f"{' '.join(whats)} What this check reported before stays as it was.",
-        "\n".join(allows),
+        together(allows),
     )
     return Outcome(check, state, (reported,), seconds)
 
@@ -221,6 +223,17 @@ def _why(check: Check, error: Exception) -> str:
     if isinstance(cause, ServerError):
         return str(cause)
     return f"The server did not answer it ({one_line(cause)})."
+
+
+def _allowing(context: Context, error: Exception) -> str:
+    """What lets the login see rows that row security keeps from it; "" for another reason."""
+    cause = error.__cause__ if isinstance(error, DatabaseError) and error.__cause__ else error
+    if not isinstance(cause, psycopg.errors.InsufficientPrivilege):
+        return ""
+    try:
+        return context.past_row_security
+    except (psycopg.Error, ServerError):
+        return ""
 
 
 def _unreachable(context: Context) -> str:

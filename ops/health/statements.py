@@ -20,6 +20,7 @@ from psycopg import sql
 
 from ops.health.contract import BlindError
 from ops.health.marking import MARK
+from ops.health.steps import as_superuser
 from ops.models import Statement, StatementSample
 from ops.postgres.endpoint import Connection
 from ops.runs import OWNER
@@ -33,6 +34,11 @@ LONGEST = 20_000
 # The same statement in another database is another one, with another text perhaps: names of result
 # columns don't count for the server's id.
 _HERE = sql.SQL("dbid = (SELECT oid FROM pg_database WHERE datname = current_database())")
+# What else the server loads stays loaded. A list in quotes would be taken for one library's name.
+_LOADING = f"""\
+SELECT format('ALTER SYSTEM SET shared_preload_libraries = %s', concat_ws(', ',
+    nullif(current_setting('shared_preload_libraries'), ''), '{EXTENSION}')) \\gexec
+-- restart the server, then:"""
 _LOCK = 7_221_005  # one reading at a time; any number nobody else uses
 
 
@@ -124,8 +130,7 @@ def require_statements(connection: Connection) -> str:
         raise BlindError(
             f"What statements cost is not counted: the extension {EXTENSION} is not in this "
             "database, and the server has to load its library at its start.",
-            f"ALTER SYSTEM SET shared_preload_libraries = '{EXTENSION}';\n"
-            f"-- restart the server, then\nCREATE EXTENSION {EXTENSION};",
+            as_superuser(_creating(connection)),
         )
     schema = str(row[0])
     try:
@@ -139,14 +144,23 @@ def require_statements(connection: Connection) -> str:
         raise BlindError(
             f"What statements cost is not counted: the server did not load {EXTENSION} at its "
             "start.",
-            f"ALTER SYSTEM SET shared_preload_libraries = '{EXTENSION}';\n-- restart the server",
+            as_superuser(_LOADING.rpartition("\n")[0] + "\n-- restart the server"),
         ) from None
     if connection.execute("SHOW compute_query_id").fetchone() == ("off",):
         raise BlindError(
             "What statements cost is not counted: compute_query_id is off.",
-            "ALTER SYSTEM SET compute_query_id = auto;\nSELECT pg_reload_conf();",
+            as_superuser("ALTER SYSTEM SET compute_query_id = auto;\nSELECT pg_reload_conf();"),
         )
     return schema
+
+
+def _creating(connection: Connection) -> str:
+    """SQL that makes the extension; the library is loaded first where it is not yet."""
+    create = f"CREATE EXTENSION {EXTENSION};"
+    row = connection.execute(
+        "SELECT current_setting(%s, true) IS NULL", [f"{EXTENSION}.max"]
+    ).fetchone()
+    return f"{_LOADING}\n{create}" if row == (True,) else create
 
 
 def _is_alone() -> bool:

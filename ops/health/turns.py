@@ -141,7 +141,8 @@ def _look(context: Context, turn: Turn, seen: _Seen, now: int) -> None:
         context.blind(f"{turn.title} is locked by another session, and was not waited for.")
         return
     except psycopg.errors.InsufficientPrivilege as error:
-        context.blind(f"{turn.title} may not be read ({one_line(error)}).", turn.allow)
+        allow = context.past_row_security or turn.allow
+        context.blind(f"{turn.title} may not be read ({one_line(error)}).", allow)
         return
     except BlindError as error:
         context.blind(error.blindness.what, error.blindness.allow)

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from ops.health.context import Context
 from ops.health.contract import DAILY, Reported, check, several
 from ops.health.quoting import quoted
-from ops.health.steps import as_superuser
+from ops.health.steps import as_superuser, reading
 from ops.models import Area, Severity
 
 _HOLLOW = 0.9  # share of a table that holds nothing
@@ -129,9 +129,12 @@ def _tell_unseen(context: Context, query: str, least: int) -> None:
     hidden: list[str] = []
     held: list[str] = []
     expressions: list[str] = []
+    unread: list[tuple[str, str]] = []
     for schema, name, is_held, is_hidden, in_index in context.rows(query, [least]):
         of = held if is_held else hidden if is_hidden else expressions if in_index else missing
         of.append(quoted(schema, name))
+        if of is hidden:
+            unread.append((schema, name))
     if expressions:
         context.blind(
             f"Statistics of the expressions that {several(expressions)} is indexed by are hidden "
@@ -142,7 +145,7 @@ def _tell_unseen(context: Context, query: str, least: int) -> None:
         context.blind(
             f"Statistics of {several(hidden)} are hidden from {role}, who may not read every "
             "column.",
-            as_superuser("\n".join(f"GRANT SELECT ON {name} TO {role};" for name in hidden)),
+            reading(context.facts.role, *unread),
         )
     if held:
         context.blind(

@@ -70,18 +70,20 @@ def invalid_constraints(context: Context) -> Iterator[Reported]:
         noun, title = _KINDS.get(kind, "constraint"), f"{schema}.{table}"
         action = f"VALIDATE CONSTRAINT {quoted(name)}"
         why = "It is NOT VALID: rows that were there before it were never compared with it."
+        state = "does not hold for all rows"
         if not is_enforced:
             action = f"ALTER CONSTRAINT {quoted(name)} ENFORCED"
             why = "It is NOT ENFORCED: no row is compared with it, old or new."
+            state = "is not enforced"
             if kind != "f":  # which PostgreSQL can't enforce later
                 plain = definition.replace(" NOT ENFORCED", "")
                 action = f"DROP CONSTRAINT {quoted(name)}, ADD CONSTRAINT {quoted(name)} {plain}"
         yield Reported(
             f"{title}.{name}",
             Severity.WARNING,
-            f"The {noun} {name} of {title} does not hold for all rows",
-            f"{why} It says: {definition}. Comparing them reads the whole table; others go on "
-            "reading and writing meanwhile.",
+            f"The {noun} {name} of {title} {state}",
+            f"{why} It says: {definition}. Comparing them reads the whole table, and ends with an "
+            "error, changing nothing, when a row contradicts it.",
             f"ALTER TABLE {quoted(schema, table)} {action};",
             f"table {title}",
         )
@@ -106,6 +108,8 @@ def invalid_indexes(context: Context) -> Iterator[Reported]:
             " WHERE datname = current_database()"
         )
     }
+    if None in building:  # somebody else's, of which a login without rights sees no more
+        context.require_statistics("Which index another session is building")
     for index in broken:
         if index.oid not in building:
             yield _invalid(context, index)

@@ -9,6 +9,7 @@ from ops.health.context import Context
 from ops.health.contract import DAILY, HOURLY, Reported, check, several
 from ops.health.quoting import literal, quoted
 from ops.health.schema.recorded import recorded
+from ops.health.steps import as_superuser
 from ops.models import Area, Severity
 
 
@@ -46,7 +47,8 @@ def prepared_transactions(context: Context) -> Iterator[Reported]:
             f"It is so since {since:%Y-%m-%d %H:%M} UTC. Nothing of SRVC prepares transactions. "
             f"Where a transaction manager is at work, ask it; to keep what it did: COMMIT PREPARED "
             f"{literal(gid)};",
-            f"ROLLBACK PREPARED {literal(gid)};",
+            # Whoever prepared it may end it, and a superuser.
+            as_superuser(f"ROLLBACK PREPARED {literal(gid)};"),
             f"role {owner}",
         )
 
@@ -82,11 +84,12 @@ def collation_versions(context: Context) -> Iterator[Reported]:
             f"The collation {name} is at another version than what uses it",
             f"It was {was} when it was made, and the system has {now}. It is the order of "
             f"{len(names)} {'index' if len(names) == 1 else 'indexes'}{told}.",
-            "\n".join([
+            # Most belong to whoever made the server.
+            as_superuser("\n".join([
                 *(f"REINDEX INDEX {'' if exclusion else 'CONCURRENTLY '}{each};"
                   for each, exclusion in indexes),
                 f"ALTER COLLATION {name} REFRESH VERSION;",
-            ]),
+            ])),
             f"collation {name}",
         )  # fmt: skip
 

@@ -77,7 +77,10 @@ def unused_indexes(context: Context) -> Iterable[Reported]:
     age = context.now - statistics_since(context)
     if age < timedelta(days=limits.unused_index_days):
         return
-    standbys = context.value("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")
+    # What others do is hidden from a login without pg_monitor, that they are there is not.
+    standbys = context.value(
+        "SELECT count(*) FROM pg_stat_replication WHERE coalesce(state, 'streaming') = 'streaming'"
+    )
     elsewhere = (
         " A standby counts its own use: look there, too, before you drop it." if standbys else ""
     )

@@ -12,6 +12,7 @@ from ops.health.checks.server_settings import our_logins
 from ops.health.context import Context
 from ops.health.contract import DAILY, SOON, Reported, check, several
 from ops.health.quoting import quoted
+from ops.health.steps import as_superuser
 from ops.models import Area, Severity
 from ops.postgres.roles import APP, OWNER, REPLICATION, REQUEST_ROLES
 
@@ -34,7 +35,7 @@ def parameter_rights(context: Context) -> Iterator[Reported]:
             Severity.CRITICAL if worst else Severity.WARNING,
             f"{_who(role)} may {'set' if not everywhere else 'change for the whole server'} {name}",
             f"It was granted by GRANT {privilege} ON PARAMETER. {means}",
-            f"REVOKE {privilege} ON PARAMETER {name} FROM {quoted_role(role)};",
+            as_superuser(f"REVOKE {privilege} ON PARAMETER {name} FROM {quoted_role(role)};"),
             f"role {role}",
         )
 
@@ -54,9 +55,7 @@ def system_functions(context: Context) -> Iterator[Reported]:
             f"{_who(role)} may call {several(functions)}",
             "PostgreSQL or the extension keeps them to superusers and to roles of the server: they "
             "read or write files, or change the server's state. This database grants them.",
-            "\n".join(
-                f"REVOKE EXECUTE ON FUNCTION {each} FROM {quoted_role(role)};" for each in functions
-            ),
+            _revoking(functions, quoted_role(role)),
             f"role {role}",
         )
     calls = [row[0] for row in context.rows(_DBLINK)]
@@ -67,7 +66,7 @@ def system_functions(context: Context) -> Iterator[Reported]:
             "Everybody may open connections by the extension dblink",
             "Whoever can send SQL reaches other servers and this one's other databases from "
             "within, as the server's own user. It is granted to everybody when it is installed.",
-            "\n".join(f"REVOKE EXECUTE ON FUNCTION {each} FROM PUBLIC;" for each in calls),
+            _revoking(calls, "PUBLIC"),
             "extension dblink",
         )
 
@@ -84,7 +83,7 @@ def untrusted_functions(context: Context) -> Iterator[Reported]:
             Severity.CRITICAL,
             f"The function {function} is in the language {language} and of no extension",
             f"It belongs to {owner}, and runs with all rights of the server's user.",
-            f"DROP ROUTINE {function};",
+            as_superuser(f"DROP ROUTINE {function};"),
             f"function {function}",
         )
 
@@ -103,7 +102,7 @@ def role_attributes(context: Context) -> Iterator[Reported]:
             "It gives itself and others rights that nobody declared."
             if attribute == "CREATEROLE"
             else "It reads all databases of the server as they are on the disk.",
-            f"ALTER ROLE {quoted(role)} NO{attribute};",
+            as_superuser(f"ALTER ROLE {quoted(role)} NO{attribute};"),
             f"role {role}",
         )
 
@@ -124,9 +123,16 @@ def expiring_passwords(context: Context) -> Iterator[Reported]:
             "New sessions are refused; those that are open go on."
             if is_past
             else "From then on new sessions are refused.",
-            f"ALTER ROLE {quoted(role)} VALID UNTIL 'infinity';",
+            as_superuser(f"ALTER ROLE {quoted(role)} VALID UNTIL 'infinity';"),
             f"role {role}",
         )
+
+
+def _revoking(functions: list[str], role: str) -> str:
+    """They belong to a superuser, so only one can take them from others."""
+    return as_superuser(
+        "\n".join(f"REVOKE EXECUTE ON FUNCTION {each} FROM {role};" for each in functions)
+    )
 
 
 def _who(role: str) -> str:

@@ -36,6 +36,7 @@ class Reference:
     as_text: bool = False  # its columns are of another type than what they name
     # The last pair of columns are ranges: the rows named have to cover it together.
     is_temporal: bool = field(default=False)
+    is_enforced: bool = True  # PostgreSQL 18: a key may be there and hold nothing
 
     @property
     def title(self) -> str:
@@ -129,6 +130,7 @@ def _of_constraint(catalogue: Catalogue, key: ForeignKey) -> Reference:
         f"The foreign key {key.name}",
         # PostgreSQL 18: the period named has to be covered, not equal.
         is_temporal="PERIOD " in key.definition,
+        is_enforced="NOT ENFORCED" not in key.definition,
     )
 
 

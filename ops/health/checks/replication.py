@@ -96,9 +96,9 @@ def standby(context: Context) -> Iterator[Reported]:
 
 
 def _this_standby(context: Context) -> Iterator[Reported]:
-    paused, receives, follows, lag = context.one(
+    follows = bool(context.setting("primary_conninfo"))
+    paused, receives, lag = context.one(
         "SELECT pg_is_wal_replay_paused(), EXISTS (SELECT FROM pg_stat_wal_receiver),"
-        " EXISTS (SELECT FROM pg_settings WHERE name = 'primary_conninfo' AND setting <> ''),"
         " CASE WHEN pg_last_wal_receive_lsn() IS DISTINCT FROM pg_last_wal_replay_lsn()"
         " THEN coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0)"
         " ELSE 0 END::float8"

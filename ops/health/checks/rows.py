@@ -9,7 +9,8 @@ from psycopg import sql
 from ops.health.checks.references import MOST, Reference, any_of, references
 from ops.health.context import Context
 from ops.health.contract import HOURLY, BlindError, Reported, check
-from ops.health.quoting import literal, quoted
+from ops.health.quoting import literal
+from ops.health.steps import reading
 from ops.health.turns import Turn, take_turns
 from ops.invariants import Invariant, ask, invariants
 from ops.models import Area, Severity
@@ -69,16 +70,12 @@ def invariants_hold(context: Context) -> Iterator[Reported]:
 
 
 def _turn(context: Context, reference: Reference) -> Turn:
-    tables = ", ".join(
-        dict.fromkeys(
-            quoted(each.schema, each.name) for each in (reference.table, reference.target)
-        )
-    )
+    tables = [(each.schema, each.name) for each in (reference.table, reference.target)]
     return Turn(
         reference.key,
         reference.title,
         lambda: _orphans_of(context, reference),
-        f"GRANT SELECT ON {tables} TO {quoted(context.facts.role)};",
+        reading(context.facts.role, *tables),
         is_small=max(reference.table.heap_size, reference.target.heap_size) < _SMALL,
     )
 
@@ -92,11 +89,13 @@ def _orphans_of(context: Context, reference: Reference) -> Iterator[Reported]:
     names = ", ".join(reference.columns)
     yield Reported(
         reference.key,
-        Severity.CRITICAL,
+        # Whoever declared a key NOT ENFORCED has said that the database need not keep it.
+        Severity.CRITICAL if reference.is_enforced else Severity.WARNING,
         f"{reference.table.title} has rows whose parent in {reference.target.title} is gone",
-        f"{many.capitalize()} {noun}: {names} = {'; '.join(examples)}. {reference.declared_by} "
-        f"says that each names a row of {reference.target.title}. Bring the parents back from a "
-        "backup (manage.py recover), or decide what becomes of these rows.",
+        f"{many.capitalize()} {noun}: {names} = {'; '.join(examples)}. {reference.declared_by}"
+        f"{'' if reference.is_enforced else ', which is NOT ENFORCED,'} says that each names a "
+        f"row of {reference.target.title}. Bring the parents back from a backup (manage.py "
+        "recover), or decide what becomes of these rows.",
         reference.listing,
         f"table {reference.table.title}",
     )

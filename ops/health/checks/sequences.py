@@ -12,6 +12,8 @@ from ops.health.catalogue import NOT_OURS, Table
 from ops.health.context import Context
 from ops.health.contract import HOURLY, Reported, check
 from ops.health.quoting import literal, quoted
+from ops.health.steps import reading
+from ops.health.steps import together as in_one
 from ops.health.turns import Turn, take_turns
 from ops.models import Area, Severity
 
@@ -83,6 +85,15 @@ class Numbering:
         return f"table {self.table.title}" if self.table else f"sequence {self.title}"
 
 
+def _showing(role: str, sequence: Numbering) -> str:
+    """What shows a sequence, and the table that it is compared with."""
+    table = sequence.table
+    steps = [reading(role, (sequence.schema, sequence.name), kind="SEQUENCE")]
+    if table is not None:
+        steps.append(reading(role, (table.schema, table.name)))
+    return in_one(steps)
+
+
 @check(Area.INTEGRITY, "Sequences that are behind or near their end", limit=1.0, every=HOURLY)
 def sequences(context: Context) -> Iterator[Reported]:
     """A sequence behind the highest number in its column gives numbers that are taken, and rows
@@ -94,7 +105,7 @@ def sequences(context: Context) -> Iterator[Reported]:
         if not each.is_readable:
             context.blind(
                 f"The sequence {each.title} may not be read.",
-                f"GRANT SELECT ON SEQUENCE {each.sql_name} TO {quoted(context.facts.role)};",
+                _showing(context.facts.role, each),
             )
         yield from _near_its_end(each, context.limits.sequence_share)
     known = {
@@ -199,7 +210,7 @@ def _turn(context: Context, each: Numbering, table: Table) -> Turn:
         _key(each, table),
         f"{table.title} ({each.column})",
         lambda: _behind(context, each, table),
-        f"GRANT SELECT ON {quoted(table.schema, table.name)} TO {quoted(context.facts.role)};",
+        reading(context.facts.role, (table.schema, table.name)),
     )
 
 

@@ -18,6 +18,7 @@ from ops.health.checks.dangerous import (
 from ops.health.context import Context
 from ops.health.contract import SOON, Reported, check
 from ops.health.quoting import literal, quoted
+from ops.health.steps import as_superuser
 from ops.models import Area, Severity
 from ops.postgres.roles import APP, APP_LIMITS, LOGINS
 
@@ -50,7 +51,9 @@ def server_settings(context: Context) -> Iterator[Reported]:
             rule.severity,
             f"The server runs with {name} = {value or 'nothing'}",
             detail,
-            f"ALTER SYSTEM SET {name} = {literal(default)};\nSELECT pg_reload_conf();",
+            as_superuser(
+                f"ALTER SYSTEM SET {name} = {literal(default)};\nSELECT pg_reload_conf();"
+            ),
             "server",
         )
 
@@ -100,7 +103,7 @@ def session_settings(context: Context) -> Iterator[Reported]:
             rule.severity if is_ours else Severity.WARNING,
             f"{each.name} is {each.value or 'empty'} for {each.whose}",
             f"{rule.means} Sessions that are open keep what they began with until they end.",
-            f"ALTER {each.altered} RESET {each.name};",
+            as_superuser(f"ALTER {each.altered} RESET {each.name};"),
             f"role {each.role}" if each.role else f"database {each.database or '*'}",
         )
     for name in APP_LIMITS:
@@ -110,7 +113,7 @@ def session_settings(context: Context) -> Iterator[Reported]:
                 Severity.WARNING,
                 f"{app} begins without {name}",
                 LIMITS[name].means,
-                f"ALTER ROLE {quoted(app)} SET {name} = {literal(APP_LIMITS[name])};",
+                as_superuser(f"ALTER ROLE {quoted(app)} SET {name} = {literal(APP_LIMITS[name])};"),
                 f"role {app}",
             )
 

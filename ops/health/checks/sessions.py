@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from ops.health.blocking import Node, blocking_trees, releases, seconds, shortened
+from ops.health.blocking import Node, blocking_trees, release, seconds, shortened
 from ops.health.context import Context
 from ops.health.contract import OFTEN, Reported, check
+from ops.health.ending import IS_PROTECTED, Target
+from ops.health.steps import together
 from ops.models import Area, Severity
 from ops.postgres.endpoint import APPLICATION
 
@@ -22,23 +24,25 @@ def long_running(context: Context) -> Iterable[Reported]:
     Whoever asked for it has usually gone away by then.
     """
     context.require_statistics("What other sessions are doing")
-    found: dict[str, list[tuple[int, str, str, float, str]]] = defaultdict(list)
-    for pid, query_id, role, application, running, query in context.rows(
+    found: dict[str, list[tuple[Target, str, str, float, str]]] = defaultdict(list)
+    for pid, query_id, role, application, running, query, *at in context.rows(
         _LONG_RUNNING, [_PATIENT, context.limits.long_running_seconds]
     ):
         key = f"{role}.{query_id}" if query_id else f"{role}.{pid}"
-        found[key].append((pid, role, application, running, query))
+        began, statement, is_protected = at
+        target = Target(pid, began, is_protected, statement_start=statement)
+        found[key].append((target, role, application, running, query))
     for key, sessions in found.items():
-        pid, role, application, running, query = sessions[0]
+        target, role, application, running, query = sessions[0]
         many = f", and in {len(sessions) - 1} more sessions" if len(sessions) > 1 else ""
         by = f" by {application}" if application else ""
         yield Reported(
             key,
             Severity.WARNING,
             f"A statement of {role} has been running for {seconds(running)}",
-            f"In session {pid}{by}{many}: {shortened(query, 500)}",
-            "\n".join(f"SELECT pg_cancel_backend({each[0]});" for each in sessions),
-            f"session {pid}",
+            f"In session {target.pid}{by}{many}: {shortened(query, 500)}",
+            together([each[0].cancelling for each in sessions]),
+            f"session {target.pid}",
         )
 
 
@@ -68,19 +72,20 @@ def _blocking(tree: Node, *, is_long: bool) -> Reported:
         Severity.CRITICAL if is_long else Severity.WARNING,
         f"{waiting} for {tree.session.title}, for {seconds(tree.longest_wait)} so far",
         "\n".join(tree.lines()) + idle,
-        "\n".join(releases(tree)),
+        release(tree),
         tree.session.title,
     )
 
 
-_LONG_RUNNING = """
+_LONG_RUNNING = f"""
     SELECT a.pid, coalesce(a.query_id::text, ''), coalesce(a.usename, '?')::text,
         coalesce(a.application_name, '')::text,
-        extract(epoch FROM clock_timestamp() - a.query_start)::float8, a.query
+        extract(epoch FROM clock_timestamp() - a.query_start)::float8, a.query,
+        a.backend_start::text, a.query_start::text, {IS_PROTECTED}
     FROM pg_stat_activity a
     WHERE a.datname = current_database() AND a.state = 'active'
       AND a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()
       AND a.application_name NOT LIKE %s
       AND a.query_start < clock_timestamp() - make_interval(secs => %s)
     ORDER BY a.query_start
-"""
+"""  # noqa: S608 (constants)

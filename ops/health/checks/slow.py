@@ -16,6 +16,7 @@ from ops.health.contract import Reported, check
 from ops.health.statements import LONGEST, require_statements
 from ops.health.suggestions import Suggestion, suggestions
 from ops.models import Area, Severity
+from ops.postgres.errors import one_line
 
 # What is done on purpose now and then (COPY, CREATE INDEX, VACUUM) takes as long as it takes.
 _WORK = re.compile(
@@ -136,6 +137,12 @@ def _suggested(context: Context, slow: Slow) -> list[Suggestion]:
             return suggestions(connection, slow.text, catalogue, least)
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
         raise  # not seen, which is not the same as nothing to suggest
+    except psycopg.errors.InsufficientPrivilege as error:
+        context.blind(
+            f"What would help a statement of {slow.role} can't be seen by {context.facts.role}, "
+            f"which may not plan it ({one_line(error)})."
+        )
+        return []
     except psycopg.Error:
         # A table that is gone, a type that nobody can guess: no plan, no suggestion.
         return []

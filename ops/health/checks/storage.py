@@ -12,10 +12,10 @@ import psycopg
 from ops import words
 from ops.health.context import Context
 from ops.health.contract import DAILY, OFTEN, BlindError, Check, Reported, check
-from ops.health.disk import Disk, disk_of, merged, places
+from ops.health.disk import Disk, data_is_seen, disk_of, merged, places
 from ops.health.growth import Point, days_until_full, last_leap
-from ops.health.quoting import literal, quoted
-from ops.health.steps import as_superuser
+from ops.health.quoting import literal
+from ops.health.steps import as_superuser, granting
 from ops.models import Area, Severity
 
 _SEEN = timedelta(days=14)  # of samples that tell how things grow
@@ -35,6 +35,12 @@ def disks(context: Context) -> Iterator[Reported]:
 
 def _disks(context: Context) -> list[Disk]:
     found = []
+    if not data_is_seen(context.connection):
+        context.blind(
+            f"Where the server on this machine keeps its data can't be seen by "
+            f"{context.facts.role}, so that its disk is not looked at.",
+            granting(context.facts.role, "pg_monitor"),
+        )
     for place in places(context.connection):
         try:
             if disk := disk_of(place):
@@ -219,7 +225,7 @@ def _folder(context: Context, by_slots: int) -> Iterator[Reported]:
         role = context.facts.role
         context.blind(
             f"How large pg_wal is can't be seen by {role}.",
-            as_superuser(f"GRANT pg_monitor TO {quoted(role)};"),
+            granting(role, "pg_monitor"),
         )
         return
     most = max(2 * most, context.limits.wal_kept_bytes)

@@ -8,9 +8,9 @@ from typing import Any
 
 from ops.health.catalogue import Table
 from ops.health.context import Context
-from ops.health.contract import Reported, check
+from ops.health.contract import Reported, check, several
 from ops.health.quoting import quoted
-from ops.health.steps import as_superuser
+from ops.health.steps import as_superuser, reading
 from ops.models import Area, Severity
 
 # Smaller tables are read whole, whatever the planner believes of them.
@@ -26,9 +26,20 @@ def never_analyzed(context: Context) -> Iterable[Reported]:
 
     Autovacuum analyzes a table soon after it was filled, unless it is off or can't keep up.
     """
-    waiting = {}
-    for schema, name, rows in context.rows(_NEVER_ANALYZED, [_FEW_ROWS]):
-        waiting[f"{schema}.{name}"] = (schema, name, rows)
+    waiting: dict[str, tuple[str, str, int]] = {}
+    hidden: list[tuple[str, str]] = []
+    for schema, name, rows, is_seen in context.rows(_NEVER_ANALYZED, [_FEW_ROWS]):
+        if is_seen:
+            waiting[f"{schema}.{name}"] = (schema, name, rows)
+        else:
+            hidden.append((schema, name))
+    if hidden:
+        context.blind(
+            "Whether there are statistics of "
+            f"{several([f'{schema}.{name}' for schema, name in hidden])} can't be seen by "
+            f"{context.facts.role}: the server shows them to whoever may read all of the table.",
+            context.past_row_security or reading(context.facts.role, *hidden),
+        )
     for title in _overdue(context, waiting):
         schema, name, rows = waiting[title]
         yield Reported(
@@ -125,10 +136,11 @@ def wraparound(context: Context) -> Iterable[Reported]:
                 f"VACUUM (FREEZE) {quoted(schema, name)};",
                 f"table {title}",
             )
-    for database, is_this, age, multi_age in context.rows(_DATABASE_AGES):
+    for database, is_this, age, multi_age, is_open in context.rows(_DATABASE_AGES):
         left = _NUMBERS - max(age, multi_age)
         if left < limits.wraparound_left and not (is_this and told):
-            yield _running_out(context, database, left, f"vacuumdb --freeze {database}", "database")
+            step = _freezing(database, "" if is_this else context.endpoint.database, is_open)
+            yield _running_out(context, database, left, step, "database")
 
 
 def _running_out(
@@ -144,6 +156,24 @@ def _running_out(
         next_step,
         f"{kind} {title}",
     )
+
+
+def _freezing(database: str, back: str, is_open: bool) -> str:
+    """SQL for psql that freezes a whole database, which nobody but a superuser may.
+
+    `back` is the database to go back to from another; template0 is closed again afterwards.
+    """
+    if not back:
+        return as_superuser("VACUUM (FREEZE);")
+    steps = [f"\\connect {_for_psql(database)}", "VACUUM (FREEZE);", f"\\connect {_for_psql(back)}"]
+    if not is_open:
+        allowing = f"ALTER DATABASE {quoted(database)} ALLOW_CONNECTIONS"
+        steps = [f"{allowing} true;", *steps, f"{allowing} false;"]
+    return as_superuser("\n".join(steps))
+
+
+def _for_psql(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _overdue(context: Context, found: Iterable[str]) -> list[str]:
@@ -169,7 +199,9 @@ _OURS = """n.nspname !~ '^pg_(toast|temp)'
 # Inserted rows are counted at once, rows in pg_class only by VACUUM and ANALYZE. A crash makes the
 # server forget when it analyzed what, not what it found.
 _NEVER_ANALYZED = f"""
-    SELECT n.nspname::text, c.relname::text, s.n_live_tup
+    SELECT n.nspname::text, c.relname::text, s.n_live_tup,
+        -- One that was neither vacuumed nor analyzed (-1) has none, whoever asks.
+        c.reltuples < 0 OR has_table_privilege(c.oid, 'SELECT') AND NOT row_security_active(c.oid)
     FROM pg_stat_user_tables s
     JOIN pg_class c ON c.oid = s.relid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE s.n_live_tup >= %s AND c.relpersistence <> 't' AND c.relkind IN ('r', 'm') AND {_OURS}
@@ -213,6 +245,7 @@ _TABLE_AGES = f"""
     ORDER BY greatest(a.age, a.multi_age) DESC, 1, 2
 """  # noqa: S608 (constants)
 _DATABASE_AGES = """
-    SELECT datname::text, datname = current_database(), age(datfrozenxid), mxid_age(datminmxid)
+    SELECT datname::text, datname = current_database(), age(datfrozenxid), mxid_age(datminmxid),
+        datallowconn
     FROM pg_database ORDER BY 1
 """

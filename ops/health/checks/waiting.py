@@ -9,12 +9,13 @@ from django.conf import settings
 from ops import words
 from ops.health.context import Context
 from ops.health.contract import OFTEN, Reported, check, several
+from ops.health.ending import IS_PROTECTED, Target
 from ops.health.quoting import literal
 from ops.models import Area, Severity
 from ops.postgres.endpoint import Endpoint
 
 # What the session's transaction has locked beyond reading, and for how long nothing is vacuumed.
-_IDLE = """
+_IDLE = f"""
     SELECT a.pid, a.backend_start::text, coalesce(a.usename::text, '?'), a.application_name,
         extract(epoch FROM now() - a.state_change)::float8,
         extract(epoch FROM now() - a.xact_start)::float8,
@@ -23,12 +24,13 @@ _IDLE = """
               JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'm')
               WHERE l.pid = a.pid AND l.granted AND l.mode <> 'AccessShareLock'
                 AND l.database = a.datid ORDER BY 1),
-        to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+        to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'),
+        a.xact_start::text, {IS_PROTECTED}
     FROM pg_stat_activity a
     WHERE a.datname = current_database() AND a.state LIKE 'idle in transaction%'
       AND a.pid <> pg_backend_pid()
     ORDER BY a.state_change
-"""
+"""  # noqa: S608 (constants)
 
 
 @check(Area.CONNECTION, "Sessions that are idle in a transaction", every=OFTEN)
@@ -48,7 +50,8 @@ def idle_in_transaction(context: Context) -> Iterator[Reported]:
             "SELECT usename, application_name, count(*), max(now() - state_change) FROM "
             "pg_stat_activity WHERE state LIKE 'idle in transaction%' GROUP BY 1, 2;",
         )
-    for pid, began, user, application, idle, age, held_back, locks, since in rows:
+    for pid, began, user, application, idle, age, held_back, locks, since, *more in rows:
+        transaction, is_protected = more
         if idle < context.limits.idle_in_transaction_seconds:
             continue
         holds = f" It holds locks on {several(locks)}." if locks else " It holds no lock."
@@ -63,9 +66,7 @@ def idle_in_transaction(context: Context) -> Iterator[Reported]:
             f"A session of {user} has been idle in a transaction for long",
             f"Process {pid} ({application or 'unnamed'}) did nothing for {words.duration(idle)}, "
             f"in a transaction that began {words.duration(age)} ago.{holds}{vacuum}",
-            # A number that was given to another process since then is not hit.
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "  # noqa: S608
-            f"pid = {pid} AND backend_start = '{began}';",
+            Target(pid, began, is_protected, transaction).terminating,
             f"session {pid}",
         )
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from ops.health.context import Context
 from ops.health.contract import BlindError
 from ops.health.errors import HealthError
+from ops.health.steps import granting, in_a_sentence
 from ops.postgres.endpoint import Endpoint
 from ops.postgres.errors import one_line
 from ops.runs import OWNER
@@ -42,7 +43,7 @@ def looking(limit: float = 10.0) -> Iterator[Context]:
     except psycopg.errors.InsufficientPrivilege as error:
         raise HealthError(
             f"The login {context.endpoint.user} may not look at it ({one_line(error)}). Nothing "
-            f"was changed. Allow it: GRANT pg_monitor TO {context.endpoint.user};"
+            f"was changed. {in_a_sentence(granting(context.endpoint.user, 'pg_monitor'))}"
         ) from None
     finally:
         context.close()
@@ -51,4 +52,4 @@ def looking(limit: float = 10.0) -> Iterator[Context]:
 def said(error: BlindError) -> str:
     """Return what can't be seen and, where it is known, what allows it."""
     blindness = error.blindness
-    return f"{blindness.what} {blindness.allow}".strip()
+    return f"{blindness.what} {in_a_sentence(blindness.allow)}".strip()

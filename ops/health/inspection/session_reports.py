@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ops.health.blocking import Node, blocking_trees, shortened
+from ops.health.blocking import Node, blocking_trees, release, shortened
 from ops.health.context import Context
 from ops.health.inspection.report import Column, Form, Report
+from ops.health.steps import granting, in_a_sentence
 
 
 def locks(context: Context) -> Report:
@@ -36,19 +37,11 @@ def blocking(context: Context) -> Report:
         Column("query", "Statement", Form.STATEMENT),
     )
     rows = []
-    roots = []
+    notes = list(_unseen(context))
     for tree in blocking_trees(context.connection):
         rows += list(_rows(tree, 0))
-        if tree.session.pid:
-            roots.append(tree.session.pid)
-    notes = [
-        *_unseen(context),
-        *(
-            f"To let them go on: SELECT pg_cancel_backend({pid}); or, when it is idle in a "
-            f"transaction: SELECT pg_terminate_backend({pid});"
-            for pid in roots
-        ),
-    ]
+        step = in_a_sentence(release(tree), context.endpoint.database)
+        notes.append(f"To let those go on who wait for {tree.session.title}: {step}")
     title = "Who waits for whom" if rows else "Nobody waits for anybody"
     return Report("blocking", title, columns, tuple(rows), tuple(notes))
 
@@ -68,7 +61,8 @@ def _unseen(context: Context) -> tuple[str, ...]:
     if context.sees_all_statistics:
         return ()
     role = context.facts.role
-    return (f"{role} sees no other role's statements: GRANT pg_monitor TO {role};",)
+    allow = in_a_sentence(granting(role, "pg_monitor"))
+    return (f"{role} sees no other role's statements. {allow}",)
 
 
 # Locks on the server's own tables, and what every transaction has on itself, are noise; of this

@@ -12,9 +12,11 @@ from django.conf import settings
 
 from ops.health.disk import is_here
 from ops.health.errors import HealthError
+from ops.health.quoting import quoted
 from ops.health.serverlog.files import Files, LocalFiles, ServersFiles, fitting
 from ops.health.serverlog.parsing import Format
 from ops.health.serverlog.reading import Log
+from ops.health.steps import as_superuser, in_a_sentence
 from ops.postgres import configuration
 from ops.postgres.endpoint import Connection, Endpoint
 from ops.postgres.errors import ServerError
@@ -132,14 +134,15 @@ def _by_the_server(connection: Connection, told: _Told, ending: str) -> Files:
     ).fetchone()
     assert row is not None
     lists, reads = row
-    allow = [f"GRANT pg_monitor TO {role};"] if not lists else []
+    allow = [f"GRANT pg_monitor TO {quoted(role)};"] if not lists else []
     if not reads:
-        allow.append(f"GRANT EXECUTE ON FUNCTION {_READ} TO {role};")
+        allow.append(f"GRANT EXECUTE ON FUNCTION {_READ} TO {quoted(role)};")
     if allow:
+        step = in_a_sentence(as_superuser(" ".join(allow)))
         raise HealthError(
             f"The login {role} may not read the server's log, and it is not readable from here. "
-            f"Nothing was changed. As a superuser, in the database {MAINTENANCE_DATABASE}: "
-            f"{' '.join(allow)} Or copy a file here, and name it: manage.py dblogs --file FILE"
+            f"Nothing was changed. {step} Or copy a file here, and name it: "
+            "manage.py dblogs --file FILE"
         )
     return ServersFiles(connection, fitting(told.filename, ending), told.folder)
 

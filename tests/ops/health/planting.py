@@ -16,6 +16,7 @@ from ops.health.contract import Reported
 from ops.health.selection import all_checks
 from tests.harness import database
 from tests.ops.health.conftest import Patient
+from tests.ops.health.perspectives import OF_FAULTS, seen_by
 from tests.ops.health.planted.fault import ByAPerson, Fault, Looks, Mends
 from tests.ops.health.stepping import take
 
@@ -131,6 +132,8 @@ def _prove(garden: Garden, fault: Fault) -> None:
         told = its(found, fault, patient)
         assert told is not None, (fault.key, {key: each.title for key, each in found.items()})
         assert told.next_step, "there is no next step"
+        blind = _in_silence(patient, fault)
+        assert bool(blind) == bool(fault.hidden), (blind, fault.hidden)
         if isinstance(fault.step, ByAPerson):
             return
         planted = garden.definitions()
@@ -144,6 +147,19 @@ def _prove(garden: Garden, fault: Fault) -> None:
         assert changed == fault.step.changes, f"CHANGED {fault.name}: {sorted(changed)}"
         left = findings(patient, fault)
         assert its(left, fault, patient) is None, left
+
+
+def _in_silence(patient: Patient, fault: Fault) -> list[str]:
+    """Return the logins by which the check neither tells the fault nor that it sees too little."""
+    check, silent = CHECKS[fault.check], []
+    if check.connects:  # it signs in by itself, and not by this login
+        return []
+    for perspective in OF_FAULTS:
+        outcome = seen_by(perspective, patient, check, deep=fault.deep, **fault.limits)
+        found = {each.key: each for each in outcome.reported}
+        if outcome.is_complete and its(found, fault, patient) is None:
+            silent.append(perspective.name)
+    return silent
 
 
 def ids(fault: Fault) -> str:

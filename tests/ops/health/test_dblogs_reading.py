@@ -140,8 +140,9 @@ def test_a_login_without_rights_is_told_which(
         ended = manage("dblogs")
         assert ended.status == 1
         assert (
-            "As a superuser, in the database postgres: GRANT EXECUTE ON FUNCTION "
-            "pg_read_binary_file(text, bigint, bigint, boolean) TO srvc_owner;" in ended.err
+            "As a superuser (on the server: sudo -u postgres psql postgres): GRANT EXECUTE ON "
+            "FUNCTION pg_read_binary_file(text, bigint, bigint, boolean) TO srvc_owner;"
+            in ended.err
         )
         # As somebody who may, the server itself reads it for us.
         arguments = database.admin()

@@ -14,6 +14,7 @@ from ops.health.checks.definitions import (
     missing_primary_keys,
     unsupported_types,
 )
+from ops.health.checks.rows import orphans
 from ops.health.steps import needs_superuser
 from ops.models import Severity
 from tests.harness import database
@@ -73,8 +74,13 @@ def test_constraints_that_are_not_enforced(patient: Patient) -> None:
         "CREATE TABLE a (n int CONSTRAINT positive CHECK (n > 0) NOT ENFORCED,"
         " parent int CONSTRAINT to_parent REFERENCES parent NOT ENFORCED)",
     )
-    why = patient.found(invalid_constraints)["public.a.positive"].detail
-    assert why.startswith("It is NOT ENFORCED: no row is compared with it")
+    told = patient.found(invalid_constraints)["public.a.positive"]
+    assert told.title == "The check positive of public.a is not enforced"
+    assert told.detail.startswith("It is NOT ENFORCED: no row is compared with it")
+    patient.execute("INSERT INTO a VALUES (1, 7)", "GRANT SELECT ON a, parent TO srvc_owner")
+    (orphan,) = patient.found(orphans, deep=True).values()
+    assert (orphan.key, orphan.severity) == ("public.a.to_parent", Severity.WARNING)
+    patient.execute("DELETE FROM a")
     mended_by_its_next_steps(
         patient, invalid_constraints, "public.a.positive", "public.a.to_parent"
     )

@@ -11,6 +11,7 @@ from django.test.utils import isolate_apps
 
 from ops.health.checks import references
 from ops.health.checks.rows import orphans
+from ops.health.steps import needs_superuser
 from ops.models import CheckState, Severity
 from tests.ops.health.conftest import Patient
 
@@ -177,6 +178,6 @@ def test_a_table_that_may_not_be_read_is_told_with_the_grant(patient: Patient) -
     outcome = patient.run(orphans, deep=True)
     assert outcome.state == CheckState.BLIND
     (told,) = outcome.reported
-    assert told.next_step == "GRANT SELECT ON public.theirs, public.parent TO srvc_owner;"
+    assert needs_superuser(told.next_step)
     patient.execute(told.next_step)
     assert patient.found(orphans, deep=True) == {}

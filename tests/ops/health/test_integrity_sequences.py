@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ops.health.checks.sequences import sequences
+from ops.health.steps import needs_superuser
 from ops.models import CheckState, Severity
 from tests.ops.health.conftest import Patient
 
@@ -82,6 +83,6 @@ def test_a_sequence_that_the_login_may_not_read_is_told(patient: Patient) -> Non
     patient.execute("CREATE SEQUENCE theirs", "GRANT USAGE ON SCHEMA public TO PUBLIC")
     outcome = patient.run(sequences, deep=True)
     assert outcome.state == CheckState.BLIND
-    assert outcome.reported[0].next_step == "GRANT SELECT ON SEQUENCE public.theirs TO srvc_owner;"
+    assert needs_superuser(outcome.reported[0].next_step)
     patient.execute(outcome.reported[0].next_step)
     assert patient.found(sequences, deep=True) == {}

@@ -15,12 +15,16 @@ from ops.health.blocking import blocking_trees
 from ops.health.checks.sessions import blocked, long_running
 from ops.health.context import Context
 from ops.health.contract import Check
+from ops.health.ending import Target
 from ops.health.running import run_checks
+from ops.health.steps import needs_superuser
 from ops.models import CheckState, Severity
 from ops.postgres.endpoint import Endpoint
 from ops.progress import Counter
+from ops.runs import OWNER
 from tests.harness import database
 from tests.ops.health.conftest import Patient
+from tests.ops.health.stepping import take
 
 
 @contextmanager
@@ -69,8 +73,9 @@ def test_a_statement_that_runs_for_too_long_is_named_with_how_to_cancel_it(
         assert found.severity == Severity.WARNING
         assert found.title.startswith("A statement of postgres has been running for ")
         assert found.detail == f"In session {pid} by report: SELECT pg_sleep(50)"
-        assert found.next_step == f"SELECT pg_cancel_backend({pid});"
-        patient.execute(found.next_step)
+        # It is a superuser's, which the owner may not cancel.
+        assert needs_superuser(found.next_step)
+        take(patient, found.next_step)
         _until(patient, f"pid = {pid} AND state = 'idle'")
         assert patient.found(long_running, long_running_seconds=0.0) == {}
 
@@ -107,12 +112,44 @@ def test_who_holds_a_lock_is_found_with_all_who_wait_behind(patient: Patient) ->
             assert lines[-1] == (
                 "It is doing nothing, so there is no statement to cancel: end the session."
             )
-            assert told.next_step.splitlines()[0].startswith(f"SELECT pg_cancel_backend({pid});")
-            assert told.next_step.splitlines()[1].startswith(f"SELECT pg_terminate_backend({pid});")
             worse = patient.found(blocked, blocked_seconds=0.0, long_running_seconds=0.0)
             assert worse[f"session {pid}"].severity == Severity.CRITICAL
-        patient.execute(told.next_step)
+        take(patient, told.next_step)
         assert patient.found(blocked, blocked_seconds=0.0) == {}
+
+
+def test_whoever_got_the_number_of_a_session_that_ended_is_left_alone(patient: Patient) -> None:
+    with busy(patient, "SELECT pg_sleep(50)", "report") as pid:
+        (found,) = patient.found(long_running, long_running_seconds=0.0).values()
+        (((now, statement),)) = patient.execute(
+            f"SELECT backend_start::text, query_start::text FROM pg_stat_activity WHERE pid = {pid}"
+        )
+        earlier = "2020-01-01 00:00:00+00"
+        for ending in (
+            Target(pid, earlier).terminating,
+            Target(pid, now, transaction_start=earlier).terminating,
+            Target(pid, now, statement_start=earlier).cancelling,
+        ):
+            assert patient.execute(ending) == []
+        assert patient.execute(Target(pid, now, statement_start=statement).cancelling) == [(True,)]
+        _until(patient, f"pid = {pid} AND state = 'idle'")
+        # The session goes on with something else: the step is of the statement before.
+        take(patient, found.next_step)
+        assert patient.execute(f"SELECT state FROM pg_stat_activity WHERE pid = {pid}") == [
+            ("idle",)
+        ]
+
+
+def test_an_owner_s_own_statement_is_cancelled_by_the_owner(patient: Patient) -> None:
+    with closing(Endpoint.of(OWNER).connect(application_name="mine")) as mine:
+        mine.pgconn.send_query(b"SELECT pg_sleep(50)")
+        mine.pgconn.flush()
+        pid = mine.pgconn.backend_pid
+        _until(patient, f"pid = {pid} AND state = 'active'")
+        (found,) = patient.found(long_running, long_running_seconds=0.0).values()
+        assert not needs_superuser(found.next_step)
+        take(patient, found.next_step)
+        _until(patient, f"pid = {pid} AND state = 'idle'")
 
 
 def test_who_wants_a_row_that_another_changed_is_told_the_table(patient: Patient) -> None:

@@ -6,10 +6,16 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from crm.models import User
-from crm.models.users import AUDITOR_GROUP, PLATFORM_ADMINISTRATOR_GROUP
+from crm.models.users import (
+    AUDITOR_GROUP,
+    OFFICE_GROUP,
+    OWNER_GROUP,
+    PLATFORM_ADMINISTRATOR_GROUP,
+)
 from crm.security_checks import failed_sign_ins, missing_second_factors, stale_staff
 from ops.models import Severity
 from ops.rls.router import as_owner_by_default
@@ -38,16 +44,30 @@ def test_people_who_no_longer_sign_in_are_told(patient: Patient) -> None:
     }
     told = found[f"user {admin.pk}"]
     assert told.title == "admin@example.com may sign in and has not for 180 days"
-    assert told.detail == (
+    assert told.detail.startswith(
         "The account is active and never signed in. It sees every business's rows."
     )
     assert f"last signed in on {LONG_AGO:%Y-%m-%d}" in found[f"user {owner.pk}"].detail
     assert patient.found(stale_staff, stale_staff_days=201) == {}
+    # Nobody is left who could let them in again: one gets a password, the other is looked at.
+    assert told.next_step.startswith("manage.py changepassword ")
+    take(patient, found[f"user {owner.pk}"].next_step)
+    assert patient.found(stale_staff).keys() == found.keys()
     with as_owner_by_default():
         User.objects.create_superuser("another@example.com", "secret")
+        partner = User.objects.create_user("partner@example.com", "secret", account=owner.account)
+        partner.groups.add(Group.objects.get(name=OFFICE_GROUP))
+    # Who works there and manages nobody can't let the owner in again.
+    assert patient.found(stale_staff)[f"user {owner.pk}"].next_step.startswith("SELECT ")
+    with as_owner_by_default():
+        partner.groups.add(Group.objects.get(name=OWNER_GROUP))
     for each in patient.found(stale_staff).values():
         take(patient, each.next_step)
     assert patient.found(stale_staff) == {}
+    with as_owner_by_default():
+        assert set(User.objects.filter(is_active=True).values_list("email", flat=True)) == {
+            "another@example.com", "partner@example.com", "unable@example.com",
+        }  # fmt: skip
 
 
 def test_the_platforms_people_need_a_second_factor_where_one_is_required(

@@ -51,6 +51,8 @@ class Fault:
     limits: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     deep: bool = False
+    # Why a login of fewer rights neither tells it nor that it can't see it; "": it has to.
+    hidden: str = ""
 
     @property
     def leaves_rows(self) -> bool:

@@ -12,6 +12,10 @@ JOBS = "table public.jobs"
 
 FAULTS = [
     Fault(
+        "a crash empties a table", "unlogged_tables", "reports.Some",
+        (SCHEMA, 'CREATE UNLOGGED TABLE reports."Some" (id int)'), mends('table reports."Some"'),
+    ),
+    Fault(
         "a declared index is dropped",
         "schema_drift", "public.jobs.jobs_scheduled", ("DROP INDEX public.jobs_scheduled",),
         mends("index public.jobs_scheduled"),

@@ -9,6 +9,18 @@ CARDS = "CREATE TABLE reports.cards (id bigint PRIMARY KEY, card_number text)"
 
 FAULTS = [
     Fault(
+        "members read files of the server", "system_functions", "functions srvc_member",
+        ("RESET ROLE", "GRANT EXECUTE ON FUNCTION pg_read_file(text) TO srvc_member"),
+        mends("grants on function pg_catalog.pg_read_file(pg_catalog.text)"),
+    ),
+    Fault(
+        "a function of the server's own language", "untrusted_functions",
+        "public.added(integer, integer)",
+        ("RESET ROLE",
+         "CREATE FUNCTION public.added(int, int) RETURNS int LANGUAGE internal AS 'int4pl'"),
+        mends("function public.added(integer, integer)"),
+    ),
+    Fault(
         "everybody reads a table",
         "public_rights", "public.jobs", ("GRANT SELECT ON public.jobs TO PUBLIC",),
         mends("grants on table public.jobs"),

@@ -6,14 +6,25 @@ from tests.ops.health.planted.fault import ByAPerson, Fault, Plant, mends
 
 READ_ONLY = "default_transaction_read_only"
 RELOAD = "SELECT pg_reload_conf()"
+# As if 700 million transactions had passed since it was vacuumed.
+OLD = (
+    "UPDATE pg_database SET datfrozenxid = ((pg_current_xact_id()::text::bigint + 4294967296"
+    " - 700000000) % 4294967296)::text::xid WHERE datname = '{}'"
+)
 MD5 = "md5aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 
 def role(
-    name: str, key: str, *plant: Plant, check: str = "application_login", undo: str = ""
+    name: str,
+    key: str,
+    *plant: Plant,
+    check: str = "application_login",
+    undo: str = "",
+    hidden: str = "",
 ) -> Fault:
     """A role that may too much, or may not what it has to."""
-    return Fault(name, check, key, ("RESET ROLE", *plant), mends(), undo=(undo,) if undo else ())
+    undoing = (undo,) if undo else ()
+    return Fault(name, check, key, ("RESET ROLE", *plant), mends(), undo=undoing, hidden=hidden)
 
 
 FAULTS = [
@@ -57,6 +68,7 @@ FAULTS = [
         ("RESET ROLE", f"CREATE ROLE old LOGIN PASSWORD '{MD5}'",
          "GRANT SELECT ON pg_authid TO srvc_owner"),
         ByAPerson("psql asks for the new password"), undo=("DROP ROLE old",),
+        hidden="a login that may read verifiers is a greater risk than what it would find",
     ),
     role("the web process's login is set read-only everywhere", "web",
          f"ALTER ROLE srvc_app SET {READ_ONLY} = on", check="writable",
@@ -94,7 +106,32 @@ FAULTS = [
          RELOAD, check="standby",
          undo="SET synchronous_commit = local; ALTER SYSTEM RESET synchronous_standby_names;"
               f" {RELOAD}"),
+    role("a login begins without triggers", "ROLE srvc_app session_replication_role",
+         "ALTER ROLE srvc_app SET session_replication_role = replica", check="session_settings",
+         undo="ALTER ROLE srvc_app RESET session_replication_role"),
+    role("damaged pages are emptied", "zero_damaged_pages",
+         "ALTER SYSTEM SET zero_damaged_pages = on", RELOAD, check="server_settings",
+         undo=f"ALTER SYSTEM RESET zero_damaged_pages; {RELOAD}"),
+    role("members may switch triggers off", "SET session_replication_role srvc_member",
+         "GRANT SET ON PARAMETER session_replication_role TO srvc_member",
+         check="parameter_rights",
+         undo="REVOKE ALL ON PARAMETER session_replication_role FROM srvc_member"),
+    role("another login makes logins", "Maker CREATEROLE", 'CREATE ROLE "Maker" LOGIN CREATEROLE',
+         'GRANT CONNECT ON DATABASE {database} TO "Maker"', check="role_attributes",
+         undo='DROP OWNED BY "Maker"; DROP ROLE "Maker"'),
+    role("another login replicates", "copier REPLICATION", "CREATE ROLE copier LOGIN REPLICATION",
+         check="role_attributes", undo="DROP ROLE copier"),
+    role("the password of the web process has ended", "role srvc_app",
+         "ALTER ROLE srvc_app VALID UNTIL '2020-01-01'", check="expiring_passwords",
+         undo="ALTER ROLE srvc_app VALID UNTIL 'infinity'"),
+    role("another database uses up the server's numbers", 'database Old "one"',
+         'CREATE DATABASE "Old ""one"""', OLD.format('Old "one"'), check="wraparound",
+         undo='DROP DATABASE "Old ""one"""'),
+    role("a database that nobody may enter uses up the server's numbers", "database template0",
+         OLD.format("template0"), check="wraparound",
+         undo="ALTER DATABASE template0 ALLOW_CONNECTIONS false"),
     role("a login's limit of connections is reached", "role srvc_owner",
          "ALTER ROLE srvc_owner CONNECTION LIMIT 1", check="connections",
-         undo="ALTER ROLE srvc_owner CONNECTION LIMIT -1"),
+         undo="ALTER ROLE srvc_owner CONNECTION LIMIT -1",
+         hidden="the sessions counted are those of the login that looks"),
 ]  # fmt: skip
