@@ -64,7 +64,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             )
 
 
-_KEPT = {"PYTEST_CURRENT_TEST", "TZ", *database.VARIABLES, run.ADMIN_URL}
+# What pytest, module-wide servers and a browser for the whole session set.
+_KEPT = {
+    "PYTEST_CURRENT_TEST",
+    "DJANGO_ALLOW_ASYNC_UNSAFE",
+    *database.VARIABLES,
+    run.ADMIN_URL,
+}
 
 
 @pytest.hookimpl(wrapper=True)
