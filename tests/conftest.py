@@ -129,6 +129,7 @@ def fresh_database(
     django_test_environment: None,
     django_db_blocker: DjangoDbBlocker,
     worker_id: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[str]:
     """Return the name of a migrated database of this test's own, in which it may commit."""
     if request.node.get_closest_marker("django_db") or "db" in request.fixturenames:
@@ -139,6 +140,9 @@ def fresh_database(
         database.pointed_at(name),
     ):
         yield name
+        # An automatic fixture of pytest-django wants it first, so it would be undone last, and lead
+        # Django to this database when it is gone.
+        monkeypatch.undo()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ _READ = re.compile(
     r"""(?:environ(?:\.get\(|\[)|read\.\w+\(|getenv\()\s*["']([A-Z][A-Z0-9_]+)["']"""
 )
 _NAMED = re.compile(r"^#?([A-Z][A-Z0-9_]+)=", re.MULTILINE)
-_SYSTEM = {"PATH", "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAFE"}
+_SYSTEM = {"PATH", "DJANGO_SETTINGS_MODULE", "PGDATESTYLE"}
 
 
 def sources() -> list[Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyrage
@@ -181,6 +182,16 @@ FREE = {
 ELSEWHERE = {"SRVC_PYTHON", "SRVC_TEST_ADMIN_URL", "SRVC_CHROMIUM"}
 
 
+@pytest.fixture(autouse=True)
+def environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever reads a file puts its variables into the process's own."""
+    before = dict(os.environ)
+    yield
+    monkeypatch.undo()
+    os.environ.clear()
+    os.environ.update(before)
+
+
 def test_the_table_has_every_variable() -> None:
     named = set(NAMED.findall((BASE_DIR / ".env.example").read_text()))
     assert named - {variable for variable, _, _ in TABLE} - FREE - ELSEWHERE == set()
@@ -309,8 +320,6 @@ def test_an_administrators_address_kept_in_the_file_is_unsafe(
     file.write_text("DATABASE_ADMIN_URL=postgres://postgres:hunter2@db.example.com:5432/postgres\n")
     monkeypatch.delenv("DATABASE_ADMIN_URL", raising=False)
     found = settings_of(monkeypatch, SRVC_ENV_FILE=str(file))["CONFIGURATION_ERRORS"]
-    # What read the file has put it there.
-    del os.environ["DATABASE_ADMIN_URL"]
     assert [(problem.kind, problem.variable) for problem in found] == [
         ("unsafe", "DATABASE_ADMIN_URL")
     ]
