@@ -31,6 +31,7 @@ from ops.backups.fingerprint import (
     fingerprint,
     roles,
 )
+from ops.backups.large_objects import has_large_objects, require_readable
 from ops.backups.lock import KEPT_ALIVE
 from ops.backups.manifest import Manifest, StoredObject
 from ops.backups.naming import BackupName, new_name
@@ -301,11 +302,10 @@ def _proven(request: LogicalRequest, seen: Snapshot) -> list[Table]:
     """Return the tables whose rows the dump will hold, and large objects as pg_dump takes them."""
     if _is_schema(request):
         return []
-    row = seen.connection.execute(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)"
-    ).fetchone()
-    with_objects = request.kind != BackupKind.TABLES and row is not None and row[0]
-    return [*seen.tables, LARGE_OBJECTS] if with_objects else seen.tables
+    if request.kind == BackupKind.TABLES or not has_large_objects(seen.connection):
+        return seen.tables
+    require_readable(seen.connection)
+    return [*seen.tables, LARGE_OBJECTS]
 
 
 def _expected_bytes(kind: str, seen: Snapshot) -> int | None:
