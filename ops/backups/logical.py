@@ -31,10 +31,12 @@ from ops.backups.fingerprint import (
     fingerprint,
     roles,
 )
+from ops.backups.large_objects import has_large_objects, require_readable
 from ops.backups.lock import KEPT_ALIVE
 from ops.backups.manifest import Manifest, StoredObject
 from ops.backups.naming import BackupName, new_name
 from ops.backups.outgoing import Upload
+from ops.backups.placement import needs_load_via_root
 from ops.backups.proof import Proof
 from ops.backups.prover import Prover, largest_first, proving
 from ops.backups.proving import sequence_proofs, settled
@@ -118,10 +120,11 @@ def take_logical(
             )
             about = describe(seen.connection)
             sequences = [] if _is_schema(request) else sequence_proofs(seen.connection)
+            what = _what_to_dump(request, seen)
             tables = largest_first(seen.connection, _proven(request, seen))
             progress.phase("dumping", _expected_bytes(request.kind, seen), "bytes")
             with proving(connect, seen, look_beside, tables, jobs=request.jobs) as prover:
-                stored = _store(request, seen, name, vault, endpoint, dump, prover, progress)
+                stored = _store(request, what, name, vault, endpoint, dump, prover, progress)
             sequences = settled(seen.connection, sequences) if sequences else []
         proof = Proof(prover.proofs, sequences, schema[0])
     for sentence in restore_limits(details):
@@ -152,7 +155,7 @@ def object_name(name: BackupName, encryption: keys.Encryption) -> str:
 
 def _store(
     request: LogicalRequest,
-    seen: Snapshot,
+    what: list[str],
     name: BackupName,
     vault: Vault,
     endpoint: Endpoint,
@@ -177,10 +180,7 @@ def _store(
             "--no-password",
             "--format=custom",
             f"--compress={level}",
-            f"--snapshot={seen.id}",
-            f"--lock-wait-timeout={int(LOCK_WAIT * 1000)}",
-            *_ONLY.get(BackupKind(request.kind), []),
-            *(f"--table={pattern}" for pattern in seen.patterns),
+            *what,
             environment=endpoint.environment(),
             on_line=said.append,
         ) as process,
@@ -213,6 +213,18 @@ def _store(
     stored = upload.stored("archive", where)
     vault.require_size(stored)
     return stored
+
+
+def _what_to_dump(request: LogicalRequest, seen: Snapshot) -> list[str]:
+    """Return pg_dump's arguments of the moment and of what is dumped of it."""
+    via_root = not _is_schema(request) and needs_load_via_root(seen.connection)
+    return [
+        f"--snapshot={seen.id}",
+        f"--lock-wait-timeout={int(LOCK_WAIT * 1000)}",
+        *_ONLY.get(BackupKind(request.kind), []),
+        *(f"--table={pattern}" for pattern in seen.patterns),
+        *(["--load-via-partition-root"] if via_root else []),
+    ]
 
 
 def describe(connection: Connection) -> dict[str, Any]:
@@ -290,11 +302,10 @@ def _proven(request: LogicalRequest, seen: Snapshot) -> list[Table]:
     """Return the tables whose rows the dump will hold, and large objects as pg_dump takes them."""
     if _is_schema(request):
         return []
-    row = seen.connection.execute(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)"
-    ).fetchone()
-    with_objects = request.kind != BackupKind.TABLES and row is not None and row[0]
-    return [*seen.tables, LARGE_OBJECTS] if with_objects else seen.tables
+    if request.kind == BackupKind.TABLES or not has_large_objects(seen.connection):
+        return seen.tables
+    require_readable(seen.connection)
+    return [*seen.tables, LARGE_OBJECTS]
 
 
 def _expected_bytes(kind: str, seen: Snapshot) -> int | None:

@@ -7,6 +7,7 @@ somebody who forges rows on purpose; the manifest's signature is for that.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
@@ -31,6 +32,15 @@ class TableProof:
     name: str
     rows: int
     content: str  # 32 hexadecimal digits
+
+
+def sum_of(schema: str, name: str, proofs: Iterable[TableProof]) -> TableProof:
+    """Return the proof of a table that holds the rows of all of these."""
+    rows = total = 0
+    for each in proofs:
+        rows += each.rows
+        total += int(each.content, 16)
+    return TableProof(schema, name, rows, f"{total % 2**128:032x}")
 
 
 def short_content(content: str) -> str:

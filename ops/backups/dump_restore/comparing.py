@@ -13,6 +13,7 @@ from ops.backups.fingerprint import Fingerprint, extensions, fingerprint, roles
 from ops.backups.lock import KEPT_ALIVE
 from ops.backups.logical import describe
 from ops.backups.manifest import Manifest
+from ops.backups.placement import gathered, rehashed_partitions
 from ops.backups.proof import Proof, TableProof
 from ops.backups.prover import largest_first
 from ops.backups.proving import sequence_proofs, table_proofs
@@ -153,12 +154,25 @@ class Restored:
                 )
                 for each in (expected, found)
             )
+        expected, found = self._with_whole_trees(expected, found)
         return compare(
             expected,
             found,
             sequences=self.manifest.kind != BackupKind.SCHEMA,
             sequences_move=True,
             schema=False,
+        )
+
+    def _with_whole_trees(self, expected: Proof, found: Proof) -> tuple[Proof, Proof]:
+        """Add up partitions among which the restore placed rows anew, as far as both have them."""
+        with closing(self.place.connect()) as connection:
+            whole = rehashed_partitions(connection)
+        for proof in (expected, found):
+            known = {(each.schema, each.name) for each in proof.tables}
+            whole = {part: table for part, table in whole.items() if part in known}
+        return (
+            replace(expected, tables=gathered(expected.tables, whole)),
+            replace(found, tables=gathered(found.tables, whole)),
         )
 
     def read_definitions(self) -> Fingerprint:

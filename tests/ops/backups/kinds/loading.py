@@ -47,7 +47,7 @@ def _owner(name: str) -> Connection:
 
 
 @contextmanager
-def loaded(label: str, *, refused: bool) -> Iterator[Corpus]:
+def loaded(label: str, *, refused: bool, of: Sequence[Kind] = KINDS) -> Iterator[Corpus]:
     """Make a database with the owner's kinds; or those that an administrator has to restore."""
     with ExitStack() as stack:
         name = stack.enter_context(database.clone(label))
@@ -56,7 +56,7 @@ def loaded(label: str, *, refused: bool) -> Iterator[Corpus]:
         backups = stack.enter_context(_installed(name))
         with database.connect(name) as connection:
             major = connection.info.server_version // 10_000
-        kinds = [each for each in KINDS if each.since <= major and bool(each.refused) == refused]
+        kinds = [each for each in of if each.since <= major and bool(each.refused) == refused]
         made, unmade = _made(name, kinds, by_owner=not refused)
         yield Corpus(backups, tuple(made), unmade)
 
