@@ -21,7 +21,6 @@ from django.urls import reverse_lazy
 from ops.backups import dbbackup_hooks
 from ops.postgres.embedded import socket_directory
 from ops.postgres.pooler import DIRECT_URL
-from ops.postgres.session_settings import with_our_settings
 from srvc import backup_keys, environment, environment_names, watching
 from srvc.configuration import Configuration, Problem
 from srvc.navigation import SIDEBAR
@@ -160,14 +159,11 @@ def _database(variable: str, login: str, password_variable: str) -> dict[str, An
         "connect_timeout": 10,  # seconds; a server that doesn't answer is not waited for
         **config.get("OPTIONS", {}),
     }
-    if login == "srvc_owner":
-        config["OPTIONS"]["options"] = with_our_settings(config["OPTIONS"].get("options", ""))
     config["CONN_HEALTH_CHECKS"] = True
     return config
 
 
-# psycopg reads no other form of moments. By libpq's own variable, and not by `options` as the
-# owner's: a pooler passes it on.
+# psycopg reads no other form of moments. By libpq's own variable: a pooler passes it on.
 os.environ["PGDATESTYLE"] = "ISO"
 
 

@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ops.postgres import pooler, tools
 from ops.postgres.errors import ServerError, ToolError, one_line
-from ops.postgres.session_settings import with_our_settings, without_our_settings
+from ops.postgres.session_settings import make_our_settings
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -120,12 +120,11 @@ class Endpoint:
             "autocommit": True,
             **settings,
         }
-        if not self.options.get("replication"):
-            wanted["options"] = with_our_settings(str(wanted.get("options") or ""))
         try:
             connection = psycopg.connect(**wanted)
             if not self.may_be_pooled and not self.is_replication:
                 pooler.require_direct(connection, self.user, self.place, since=since)
+                make_our_settings(connection)
         except psycopg.Error as error:
             reason = one_line(error).rstrip("?")  # libpq asks whether the server is running
             if not self.may_be_pooled and pooler.is_word_of_a_pooler(reason):
@@ -217,11 +216,8 @@ class Endpoint:
 def _options(given: Mapping[str, Any]) -> dict[str, str]:
     """Keep what libpq understands: Django's own options (pool, isolation_level …) are not its."""
     known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
-    found = {
+    return {
         name: str(value)
         for name, value in given.items()
         if name in known - _ADDRESS and value is not None
     }
-    # `connect` adds them; given to a program they would take the place of its PGOPTIONS.
-    found["options"] = without_our_settings(found.get("options", ""))
-    return {name: value for name, value in found.items() if name != "options" or value}

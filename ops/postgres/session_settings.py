@@ -6,6 +6,10 @@ who work in it may want that; our queries, and what is compared of two databases
 
 from __future__ import annotations
 
+from typing import Any
+
+import psycopg
+
 # Without its second part DateStyle keeps the order of day and month that the database has.
 OUR_SETTINGS = {
     "DateStyle": "ISO",
@@ -20,15 +24,16 @@ OUR_SETTINGS = {
     "xmloption": "content",
 }
 
-
-_OURS = " ".join(f"-c {name}={value}" for name, value in OUR_SETTINGS.items())
-
-
-def with_our_settings(given: str = "") -> str:
-    """Return libpq's `options` with our settings; what is given comes after them, and wins."""
-    return f"{_OURS} {without_our_settings(given)}".rstrip()
+_SET = "SELECT " + ", ".join(
+    f"set_config('{name}', '{value}', false)" for name, value in OUR_SETTINGS.items()
+)
 
 
-def without_our_settings(options: str) -> str:
-    """Return the rest of libpq's `options`: PostgreSQL's own programs make settings themselves."""
-    return options.removeprefix(_OURS).lstrip()
+def make_our_settings(connection: psycopg.Connection[Any]) -> None:
+    """Give a new session our settings. Raises psycopg.Error.
+
+    By SQL and not at sign-in: a pooler refuses to be told of settings that it does not know.
+    """
+    connection.execute(_SET.encode(), prepare=False)
+    if not connection.autocommit:
+        connection.commit()

@@ -1,4 +1,7 @@
-"""The owner's alias of Django reaches PostgreSQL itself, or nothing (ops/postgres/pooler.py)."""
+"""The owner's alias of Django reaches PostgreSQL itself, or nothing (ops/postgres/pooler.py).
+
+Its sessions have the settings that all of ours have (ops/postgres/session_settings.py).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from django.db.backends.signals import connection_created
 
 from ops.postgres import pooler
 from ops.postgres.endpoint import Endpoint
+from ops.postgres.session_settings import make_our_settings
 from ops.rls.router import OWNER_ALIAS
 
 
@@ -19,6 +23,7 @@ def refuse_pooler(sender: Any, connection: BaseDatabaseWrapper, **kwargs: Any) -
     endpoint = Endpoint.of(OWNER_ALIAS)
     try:
         pooler.require_direct(connection.connection, endpoint.user, endpoint.place)
+        make_our_settings(connection.connection)
     except BaseException:
         connection.close()
         raise

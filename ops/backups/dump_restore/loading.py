@@ -86,7 +86,7 @@ class _Said:
     """What pg_restore said went wrong: the first error, and the entry it was at."""
 
     def __init__(self) -> None:
-        self._entry, self._error, self._named = "", "", ""
+        self._entry, self._error, self._named, self._servers = "", "", "", ""
 
     def take(self, line: str) -> None:
         if entry := _ENTRY.match(line):
@@ -95,11 +95,13 @@ class _Said:
             self._error = line.removeprefix(_ERROR)
             # An error of its own, such as a lost connection, is of no entry.
             self._named, self._entry = self._entry, ""
+        # An error is written in two parts, and another session's line may come between them.
+        if not self._servers:
+            self._servers = line.partition("ERROR:  ")[2]
 
     def error(self, otherwise: str) -> LoadError:
-        reason = self._error or otherwise
         # The statement's own error says it all; what came before is pg_restore's.
-        return LoadError(reason.partition("ERROR:  ")[2] or reason, what=self._named)
+        return LoadError(self._servers or self._error or otherwise, what=self._named)
 
 
 def _options() -> str:

@@ -212,7 +212,7 @@ def test_copies_are_checked_when_they_are_asked_for(backups: Backups, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "There is no such backup yet. Nothing was checked."),
+        ([], "There is no such backup"),
         (["nothing"], "There is no backup 'nothing' in the catalogue."),
         (["a", "--all"], "a goes without --all, --latest, --kind and --wal."),
         (["/somewhere/NAME.json"], "is no manifest: it has to be DIR/manifests/NAME.json."),

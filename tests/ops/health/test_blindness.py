@@ -51,7 +51,7 @@ COUNTERS = "reads counters and settings that the server shows to everybody"
 FILES = "reads settings of this machine, and nothing of the server"
 # Checks that a login sees enough for which may nothing but enter the database, and why.
 SEEN_BY_EVERYBODY = {
-    **dict.fromkeys(["reachable", "writable", "tls"], ITSELF),
+    **dict.fromkeys(["reachable", "writable", "tls", "connection_pooler"], ITSELF),
     **dict.fromkeys(["settings_secrets", "deployment", "api_keys", "off_site_copy"], FILES),
     **dict.fromkeys(
         [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from urllib.parse import quote
 
 import pytest
 from django.conf import settings
@@ -14,7 +13,7 @@ from django.utils import timezone
 
 from ops.models import Run, RunKind
 from ops.postgres.endpoint import Endpoint
-from ops.postgres.session_settings import OUR_SETTINGS, with_our_settings, without_our_settings
+from ops.postgres.session_settings import OUR_SETTINGS
 from ops.rls.router import OWNER_ALIAS
 from tests.harness import database
 
@@ -72,17 +71,7 @@ def test_a_command_works_there(odd_database: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_what_is_given_wins_and_ours_are_taken_off_again() -> None:
-    given = "-c DateStyle=SQL -c work_mem=8MB"
-    options = with_our_settings(given)
-    assert options.endswith(given)
-    assert with_our_settings(options) == options
-    assert without_our_settings(options) == given
-    assert without_our_settings(with_our_settings()) == ""
-
-
-def test_programs_get_their_own_options_alone() -> None:
-    there = Endpoint.from_url(
-        "postgres://a@b/c?options=" + quote(with_our_settings("-c work_mem=8MB"))
-    )
-    assert there.options["options"] == "-c work_mem=8MB"
+def test_a_session_that_begins_within_a_transaction_keeps_them(odd_database: str) -> None:
+    with Endpoint.of(OWNER_ALIAS).connect(autocommit=False) as session:
+        session.rollback()
+        assert session.execute("SHOW IntervalStyle").fetchone() == ("postgres",)
